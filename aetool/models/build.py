@@ -1,0 +1,123 @@
+"""From a specification to a Keras model and back to plain arrays: the one door to the builders."""
+
+import importlib
+import inspect
+import json
+from collections.abc import Mapping
+
+import keras
+import numpy as np
+
+from aetool.errors import FormatError, UsageError
+from aetool.models.specs import family
+
+
+def builder(name: str):
+    """The `build` function of the family called `name`."""
+    return importlib.import_module(f"aetool.models.{family(name).module}").build
+
+
+def complete(spec: Mapping) -> dict:
+    """The specification with every builder argument spelled out, lists as tuples.
+
+    Raises:
+        UsageError: for an unknown family or an argument that its builder does not take.
+    """
+    arguments = {key: value for key, value in spec.items() if key != "name"}
+    parameters = inspect.signature(builder(spec["name"])).parameters
+    unknown = sorted(set(arguments) - set(parameters))
+    if unknown:
+        raise UsageError(
+            f"model family {spec['name']} takes no {', '.join(unknown)}",
+            f"it takes {', '.join(parameters)}",
+        )
+    arguments = {p.name: arguments.get(p.name, p.default) for p in parameters.values()}
+    return {
+        "name": spec["name"],
+        **{k: tuple(v) if isinstance(v, list | tuple) else v for k, v in arguments.items()},
+    }
+
+
+def build_model(spec: Mapping, *, dtype: str | None = None) -> keras.Model:
+    """The Keras model of a specification `{"name": family, **builder arguments}`.
+
+    Args:
+        spec: as stored under `model` in a checkpoint.
+        dtype: a dtype policy such as "mixed_bfloat16"; "float32" by default.
+
+    Raises:
+        UsageError: for unknown names, or values that the builder refuses.
+    """
+    arguments = complete(spec)
+    build = builder(arguments.pop("name"))
+    before = keras.config.dtype_policy()
+    keras.config.set_dtype_policy(dtype or "float32")
+    try:
+        return build(**arguments)
+    except (ValueError, TypeError) as error:
+        raise UsageError(f"model {spec['name']} cannot be built: {str(error).splitlines()[0]}") from error
+    finally:
+        keras.config.set_dtype_policy(before)
+
+
+def keras_config(spec: Mapping) -> str:
+    """The JSON by which `keras.models.load_model` rebuilds the float32 model."""
+    return build_model(spec).to_json()
+
+
+def layer_weights(model: keras.Model) -> dict[str, dict[str, np.ndarray]]:
+    """Every saved variable: {layer name: {variable path: float32 array}}, in Keras's order."""
+    return {
+        layer.name: {
+            variable.path: keras.ops.convert_to_numpy(variable)
+            for variable in layer.trainable_variables + layer.non_trainable_variables
+            if "seed_generator" not in variable.path
+        }
+        for layer in model.layers
+    }
+
+
+def set_weights(model: keras.Model, weights: Mapping[str, Mapping[str, np.ndarray]]) -> None:
+    """Load arrays by variable path, each shape checked.
+
+    Raises:
+        FormatError: when a variable is missing, left over or of another shape.
+    """
+    given = {path: array for layer in weights.values() for path, array in layer.items()}
+    for layer in model.layers:
+        for variable in layer.trainable_variables + layer.non_trainable_variables:
+            if "seed_generator" in variable.path:
+                continue
+            array = given.pop(variable.path, None)
+            if array is None:
+                raise FormatError(f"the weights lack {variable.path}")
+            if tuple(array.shape) != tuple(variable.shape):
+                raise FormatError(
+                    f"{variable.path} has shape {tuple(array.shape)}, not {tuple(variable.shape)}"
+                )
+            variable.assign(np.asarray(array, np.float32))
+    if given:
+        raise FormatError(f"the weights hold {next(iter(given))}, which the model has not")
+
+
+def encoder(model: keras.Model, layer: str) -> keras.Model:
+    """The part of the model from its input to the output of `layer`.
+
+    Raises:
+        UsageError: when there is no such layer.
+    """
+    names = [candidate.name for candidate in model.layers]
+    if layer not in names:
+        raise UsageError(f"the model has no layer {layer!r}", f"its layers: {', '.join(names)}")
+    return keras.Model(model.input, model.get_layer(layer).output, name="encoder")
+
+
+def parameter_counts(model: keras.Model) -> tuple[int, int]:
+    """(all parameters, those of them that are not trainable)."""
+    fixed = sum(int(np.prod(v.shape)) for v in model.non_trainable_weights)
+    return model.count_params(), fixed
+
+
+def describe(spec: Mapping) -> str:
+    """One canonical line of JSON, for messages and digests."""
+    return json.dumps(complete(spec), sort_keys=True)

@@ -1,0 +1,77 @@
+"""The model families by name: what a command line needs to know without importing Keras."""
+
+import difflib
+from dataclasses import dataclass
+
+from aetool.errors import UsageError
+
+TASKS = ("reconstruct", "colorize")
+
+
+@dataclass(frozen=True, slots=True)
+class Family:
+    """One model family.
+
+    Args:
+        name: as in `--model NAME`.
+        summary: one line for people.
+        tasks: what it can learn, its natural task first.
+        module: the module below aetool.models that holds `build`.
+        latent: the layer whose output `encode` writes.
+        size: (height, width) of the published experiment, used when pictures differ in size.
+        loss: the natural loss by task.
+        grows: whether the weights fit any picture size, so that a network can be rebuilt larger.
+    """
+
+    name: str
+    summary: str
+    tasks: tuple[str, ...]
+    module: str
+    latent: str
+    size: tuple[int, int]
+    loss: dict[str, str]
+    grows: bool = False
+
+
+FAMILIES: dict[str, Family] = {}
+
+
+def _add(family: Family) -> None:
+    if family.name in FAMILIES:
+        raise ValueError(f"model family {family.name!r} is declared twice")
+    FAMILIES[family.name] = family
+
+
+_add(
+    Family(
+        name="conv-ae",
+        summary="convolutional autoencoder, 4,385 parameters at 28x28x1",
+        tasks=("reconstruct",),
+        module="conv_ae",
+        latent="latent",
+        size=(28, 28),
+        loss={"reconstruct": "binary-crossentropy"},
+        grows=True,
+    )
+)
+_add(
+    Family(
+        name="unet",
+        summary="U-Net with or without skip connections, 31,054,275 parameters at 96x96",
+        tasks=("reconstruct", "colorize"),
+        module="unet",
+        latent="middle_relu2",
+        size=(96, 96),
+        loss={"reconstruct": "mse", "colorize": "mse"},
+        grows=True,
+    )
+)
+
+
+def family(name: str) -> Family:
+    """The family called `name`; UsageError with the nearest name otherwise."""
+    if name not in FAMILIES:
+        near = difflib.get_close_matches(name, FAMILIES, n=1, cutoff=0.3)
+        hint = f"did you mean {near[0]}? " if near else ""
+        raise UsageError(f"no model family {name!r}", f"{hint}there are {', '.join(FAMILIES)}")
+    return FAMILIES[name]
