@@ -1,0 +1,181 @@
+"""What a training run is to do: a recipe, overridden by options, with every default filled in."""
+
+from collections.abc import Mapping
+from dataclasses import asdict, dataclass, fields
+
+from aetool.errors import UsageError
+from aetool.images.augment import check_augmentations
+from aetool.models.specs import family
+from aetool.tasks.recipes import read_recipe
+from aetool.training.settings import Settings
+
+# The share of pictures held out where nothing is said: what calibration and early stopping need.
+DEFAULT_VALIDATION = "0.1"
+
+
+@dataclass(frozen=True, slots=True)
+class Plan:
+    """One training run, as it is stored in the checkpoint.
+
+    Args:
+        model: {"name": family, **builder arguments}; size and channels only where given.
+        task: "reconstruct" or "colorize".
+        settings: how it learns.
+        recipe: the name it came from.
+        size: (height, width), or None for the pictures' own or the family's.
+        fit: how pictures of another shape are fitted: "stretch", "crop" or "pad".
+        only: class names to train on; empty for all.
+        validation: a fraction, or another SOURCE.
+        temperature: of the annealed mean that decodes ab bins.
+        half: store the weights in half precision.
+    """
+
+    model: Mapping
+    task: str
+    settings: Settings
+    recipe: str | None = None
+    size: tuple[int, int] | None = None
+    fit: str = "stretch"
+    only: tuple[str, ...] = ()
+    validation: str = DEFAULT_VALIDATION
+    temperature: float = 0.38
+    half: bool = False
+
+    def options(self) -> dict:
+        """Plain values that say what was asked; a resumed run must agree on all but `epochs`."""
+        document = asdict(self)
+        settings = document.pop("settings")
+        return _plain({**document, **settings})
+
+    @property
+    def held_out_fraction(self) -> float | None:
+        """The share of SOURCE to hold out, or None where `validation` is a SOURCE of its own."""
+        try:
+            return float(self.validation)
+        except ValueError:
+            return None
+
+
+def make_plan(
+    *, recipe: str | None = None, arguments: Mapping | None = None, **options
+) -> Plan:
+    """Fill in a plan: options, where not None, override the recipe, which overrides defaults.
+
+    Args:
+        recipe: a name of `aetool.tasks.recipes`.
+        arguments: builder arguments such as {"widths": (8, 16)}.
+        options: fields of Plan and of Settings; `model` is the family's name.
+
+    Raises:
+        UsageError: for names unknown or values that make no sense.
+    """
+    written = read_recipe(recipe) if recipe else {}
+    spec = dict(written.get("model", {}))
+    values = {**written.get("training", {})}
+    values |= {name: value for name, value in options.items() if value is not None}
+    name = values.pop("model", None) or spec.get("name") or "conv-ae"
+    if name != spec.get("name"):
+        spec = {"name": name}  # another family takes other arguments
+    spec = _tuples({**spec, **(arguments or {})})
+    chosen = family(name)
+    task = values.pop("task", None) or chosen.tasks[0]
+    if task not in chosen.tasks:
+        raise UsageError(
+            f"{name} does not learn to {task}", f"its tasks: {', '.join(chosen.tasks)}"
+        )
+    values.setdefault("loss", chosen.loss[task])
+    values = _tuples(values)
+    known = {f.name for f in fields(Settings)}
+    settings = Settings(**{k: v for k, v in values.items() if k in known})
+    rest = {k: v for k, v in values.items() if k not in known}
+    _check(settings, rest)
+    return Plan(model=spec, task=task, settings=settings, recipe=recipe, **rest)
+
+
+def _check(settings: Settings, rest: Mapping) -> None:
+    check_augmentations(settings.augment)
+    if settings.epochs < 0:
+        raise UsageError(f"--epochs {settings.epochs} is negative")
+    if settings.batch_size < 1:
+        raise UsageError(f"--batch-size {settings.batch_size} is not at least 1")
+    if not 0 < settings.learning_rate < float("inf"):
+        raise UsageError(f"--learning-rate {settings.learning_rate} is not positive")
+    if settings.patience is not None and settings.patience < 1:
+        raise UsageError(f"--patience {settings.patience} is not at least 1")
+    if rest.get("fit", "stretch") not in ("stretch", "crop", "pad"):
+        raise UsageError(f"--fit {rest['fit']} is not stretch, crop or pad")
+    try:
+        fraction = float(rest.get("validation", 0))
+    except ValueError:
+        return  # a SOURCE
+    if not 0 <= fraction < 1:
+        raise UsageError(
+            f"--validation {rest['validation']} is not a share between 0 and 1",
+            "for example 0.1, or a SOURCE of its own",
+        )
+
+
+def difference(before: Mapping, after: Mapping) -> str | None:
+    """The first option on which two runs disagree, in words; `epochs` may differ."""
+    for name in sorted(set(before) | set(after)):
+        if name != "epochs" and before.get(name) != after.get(name):
+            return f"{name} was {before.get(name)!r}, now {after.get(name)!r}"
+    return None
+
+
+def parse_arguments(texts: list[str]) -> dict:
+    """Builder arguments from "name=value" texts: numbers, words, or numbers joined by commas."""
+    arguments = {}
+    for text in texts:
+        name, equals, value = text.partition("=")
+        if not equals:
+            raise UsageError(f"--set {text!r} is not name=value", "for example --set widths=16,32")
+        arguments[name.strip().replace("-", "_")] = _value(value.strip())
+    return arguments
+
+
+def parse_skips(text: str) -> tuple[int, ...] | None:
+    """Levels from "all", "none" or "1,3"; None for all."""
+    if text == "all":
+        return None
+    if text == "none":
+        return ()
+    try:
+        return tuple(sorted({int(part) for part in text.split(",")}))
+    except ValueError:
+        raise UsageError(f"--skips {text!r} is not all, none or levels such as 1,3") from None
+
+
+def parse_size(text: str) -> tuple[int, int]:
+    """(height, width) from "96" or "WIDTHxHEIGHT"."""
+    parts = text.lower().split("x")
+    try:
+        sides = [int(part) for part in parts]
+    except ValueError:
+        sides = []
+    if len(sides) not in (1, 2) or min(sides) < 1:
+        raise UsageError(f"--size {text!r} is not a number or WIDTHxHEIGHT")
+    return (sides[-1], sides[0])
+
+
+def _value(text: str):
+    if "," in text:
+        return tuple(_value(part) for part in text.split(",") if part)
+    for kind in (int, float):
+        try:
+            return kind(text)
+        except ValueError:
+            continue
+    return text
+
+
+def _tuples(values: Mapping) -> dict:
+    return {k: tuple(v) if isinstance(v, list) else v for k, v in values.items()}
+
+
+def _plain(value):
+    if isinstance(value, Mapping):
+        return {k: _plain(v) for k, v in value.items()}
+    if isinstance(value, list | tuple):
+        return [_plain(v) for v in value]
+    return value

@@ -1,0 +1,90 @@
+"""Pictures of a model while it learns: the same ones redrawn after every epoch, then animated."""
+
+from pathlib import Path
+
+import numpy as np
+from PIL import Image
+
+from aetool.images.color import annealed_mean, lab_to_rgb, luma_to_lightness
+from aetool.plots.animation import write_gif
+from aetool.plots.curves import curves
+from aetool.plots.sheets import contact_sheet
+from aetool.plots.style import save_figure
+from aetool.storage.atomic import replacing
+from aetool.tasks.plan import Plan
+from aetool.training.pictures import Pictures
+
+_COUNT = 16
+_COLUMNS = 8
+
+
+class Preview:
+    """A contact sheet an epoch in one folder.
+
+    Args:
+        folder: made if need be.
+        pictures: the first 16 evenly spaced ones are shown.
+        pair: uint8 pictures to (input, target).
+        plan: the run's.
+        arrays: the checkpoint's, for the ab bins.
+        size: (height, width) of the network's input.
+    """
+
+    def __init__(self, folder: Path, pictures: Pictures, pair, plan: Plan, arrays, size):
+        self.folder = folder
+        self.folder.mkdir(parents=True, exist_ok=True)
+        rows = np.unique(np.linspace(0, len(pictures) - 1, _COUNT).astype(int))
+        shown = pictures.take(rows)
+        if shown.shape[1:3] != tuple(size):
+            shown = np.stack([_resized(picture, size) for picture in shown])
+        self._inputs, _ = pair(shown)
+        self._shown = shown
+        self._plan = plan
+        self._arrays = arrays
+
+    def draw(self, model, epoch: int) -> None:
+        """Write epoch-0001.png and so on: inputs above outputs (above truths, where they differ)."""
+        outputs = np.asarray(model.predict_on_batch(self._inputs), np.float32)
+        drawn = [self._picture(x, y) for x, y in zip(self._inputs, outputs, strict=True)]
+        inputs = [_uint8(x) for x in self._inputs]
+        bands = [inputs, drawn]
+        if self._plan.task == "colorize":
+            bands.append(list(self._shown))
+        rows = []
+        for start in range(0, len(inputs), _COLUMNS):
+            for band in bands:
+                rows += band[start : start + _COLUMNS]
+        sheet = contact_sheet(rows, columns=min(_COLUMNS, len(inputs)))
+        with replacing(self.folder / f"epoch-{epoch:04d}.png") as temporary:
+            Image.fromarray(sheet).save(temporary)
+
+    def animate(self) -> None:
+        """Write preview.gif of all epochs drawn so far."""
+        with replacing(self.folder / "preview.gif") as temporary:
+            write_gif(temporary, sorted(self.folder.glob("epoch-*.png")), seconds=0.4)
+
+    def _picture(self, x: np.ndarray, y: np.ndarray) -> np.ndarray:
+        """uint8 (h, w, c) of one output."""
+        if "ab_bins" not in self._arrays:
+            return _uint8(y)
+        ab = annealed_mean(y, self._arrays["ab_bins"], self._plan.temperature)
+        ab = np.stack([_resized(ab[..., i], x.shape[:2]) for i in (0, 1)], axis=-1)
+        lab = np.concatenate([luma_to_lightness(x[..., 0])[..., None], ab], axis=-1)
+        return _uint8(lab_to_rgb(lab))
+
+
+def plot_curves(path: Path, history: dict[str, list[float]]) -> None:
+    """Draw the loss of every epoch into a picture file."""
+    with replacing(path) as temporary:
+        save_figure(curves({name: np.asarray(values) for name, values in history.items()}), temporary)
+
+
+def _uint8(values: np.ndarray) -> np.ndarray:
+    return np.round(np.clip(values, 0, 1) * 255).astype(np.uint8)
+
+
+def _resized(values: np.ndarray, size) -> np.ndarray:
+    """uint8 (h, w, 1 or 3) or float32 (h, w) at another (height, width)."""
+    image = Image.fromarray(values[..., 0] if values.ndim == 3 and values.shape[2] == 1 else values)
+    resized = np.asarray(image.resize((size[1], size[0]), Image.Resampling.BICUBIC))
+    return resized.reshape(*size, *values.shape[2:])

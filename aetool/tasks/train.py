@@ -1,0 +1,210 @@
+"""Train a model: the part that decides whether there is anything to do, before Keras is imported."""
+
+from collections.abc import Callable
+from dataclasses import dataclass
+from pathlib import Path
+
+import numpy as np
+
+from aetool.errors import Failure, OutputError, TrainingError
+from aetool.images.source import Source, open_source
+from aetool.storage.atomic import locked
+from aetool.storage.checkpoint import Checkpoint, read_checkpoint
+from aetool.tasks.plan import Plan, difference
+from aetool.training.state import read_document
+
+Progress = Callable[[int, int], None]
+
+
+@dataclass(frozen=True, slots=True)
+class TrainResult:
+    """What a training run gave.
+
+    Args:
+        output: the checkpoint's path.
+        model: the family.
+        task: what it learnt.
+        parameters: of the model.
+        epochs: done in all.
+        metrics: the last epoch's means, or the best epoch's with early stopping.
+        read: pictures used, for training and validation.
+        failed: pictures that could not be read.
+        seconds: of this run; 0 when there was nothing to do.
+    """
+
+    output: str
+    model: str
+    task: str
+    parameters: int
+    epochs: int
+    metrics: dict[str, float]
+    read: int
+    failed: tuple[Failure, ...]
+    seconds: float
+
+
+@dataclass(frozen=True, slots=True)
+class Listeners:
+    """What a run tells while it goes on.
+
+    Args:
+        decoding: (pictures decoded, pictures), before the first epoch.
+        step: (steps done, steps in all).
+        epoch: (epoch from 1, epochs in all, the epoch's means).
+        note: one line in passing.
+    """
+
+    decoding: Progress | None = None
+    step: Progress | None = None
+    epoch: Callable[[int, int, dict[str, float]], None] | None = None
+    note: Callable[[str], None] = lambda text: None
+
+
+def train_model(
+    source: str,
+    output: Path,
+    plan: Plan,
+    *,
+    resume: bool = False,
+    overwrite: bool = False,
+    init: Path | None = None,
+    preview: Path | None = None,
+    plot: Path | None = None,
+    max_pixels: int = 500_000_000,
+    listeners: Listeners | None = None,
+) -> TrainResult:
+    """Train by a plan and write the checkpoint.
+
+    Args:
+        source: a SOURCE; see `aetool.images.source.open_source`.
+        output: the checkpoint to write. While training goes on it lives in `output`.train.
+        plan: from `aetool.tasks.plan.make_plan`.
+        resume: continue what was interrupted, start where nothing is, do nothing when finished.
+        overwrite: replace a finished or a running training.
+        init: a checkpoint whose weights to start from.
+        preview: a folder for pictures after every epoch and an animation at the end.
+        plot: a PNG of the loss curves.
+        max_pixels: refuse larger pictures.
+        listeners: told while it goes on.
+
+    Raises:
+        OutputError: when the output exists and neither flag is given, or another run holds it.
+        TrainingError: when `resume` meets other options or data, no picture is readable, or the
+            loss is not a number.
+        Interrupted: after a signal, with the state saved.
+    """
+    output = Path(output)
+    listeners = listeners or Listeners()
+    running = running_path(output)
+    with locked(output):
+        if not resume and not overwrite:
+            _refuse_existing(output, running)
+        pictures = open_source(source)
+        if overwrite and not resume:
+            running.unlink(missing_ok=True)
+        options = {**plan.options(), "init": str(init) if init else None}
+        digest = pictures.digest()
+        before = _resumable(output, running, options, digest) if resume else None
+        if before is not None and output.exists() and _nothing_left(before, plan):
+            return _finished(output)
+        # Only now is there something to learn: TensorFlow takes seconds to import.
+        from aetool.tasks.training_run import TrainingRun
+
+        run = TrainingRun(
+            source,
+            pictures,
+            output,
+            plan,
+            options,
+            digest,
+            init,
+            max_pixels,
+            before,
+            listeners,
+        )
+        return run.execute(preview, plot)
+
+
+def running_path(output: Path) -> Path:
+    """Where a training lives until it is finished, and its optimizer afterwards."""
+    return output.with_name(output.name + ".train")
+
+
+def _refuse_existing(output: Path, running: Path) -> None:
+    for path, what in ((output, "exists"), (running, "holds an unfinished training")):
+        if path.exists():
+            raise OutputError(f"{path} {what}", "continue with --resume or replace with --overwrite")
+
+
+def _resumable(output: Path, running: Path, options: dict, digest: str) -> Checkpoint | None:
+    """The running training's checkpoint, checked to be this one; None where nothing exists."""
+    if not running.exists():
+        if output.exists():
+            raise OutputError(
+                f"{output} exists without {running.name}, which a training needs to go on",
+                "start again with --overwrite, or from its weights with --init",
+            )
+        return None
+    before = read_checkpoint(running)
+    if before.training is None:
+        raise TrainingError(f"{running} is not an unfinished training")
+    document = read_document(before.training)
+    changed = difference(document["options"], options)
+    if changed is None and document["data"] != digest:
+        changed = "the pictures are others"
+    if changed:
+        raise TrainingError(
+            f"{running} cannot go on: {changed}", "use the same options and data, or --overwrite"
+        )
+    return before
+
+
+def _nothing_left(before: Checkpoint, plan: Plan) -> bool:
+    document = read_document(before.training)
+    return document["epoch"] >= plan.settings.epochs or document["stopped_early"]
+
+
+def _finished(output: Path) -> TrainResult:
+    metadata = read_checkpoint(output, weights=False).metadata
+    return TrainResult(
+        output=str(output),
+        model=metadata["model"]["name"],
+        task=metadata["task"],
+        parameters=metadata["parameters"],
+        epochs=metadata["training"]["epochs_done"],
+        metrics=metadata["metrics"],
+        read=0,
+        failed=(),
+        seconds=0.0,
+    )
+
+
+def split(
+    source: Source, fraction: float, only: tuple[str, ...], seed: int
+) -> tuple[Source, Source | None]:
+    """(pictures to learn from, pictures held out), the same for the same seed.
+
+    Raises:
+        TrainingError: for a class name that the source has not, or when nothing is left to learn.
+    """
+    rows = np.arange(len(source))
+    if only:
+        unknown = [name for name in only if name not in source.class_names]
+        if unknown:
+            raise TrainingError(
+                f"no class {unknown[0]!r} in {source.root}",
+                f"its classes: {', '.join(source.class_names)}" if source.class_names else None,
+            )
+        wanted = [source.class_names.index(name) for name in only]
+        labels = np.array([source.label(int(i)) for i in rows], np.int64)
+        rows = rows[np.isin(labels, wanted)]
+    held = round(len(rows) * fraction)
+    if len(rows) - held < 1:
+        raise TrainingError(f"{source.root} leaves no picture to learn from")
+    if not held:
+        return (source if len(rows) == len(source) else source.select(rows)), None
+    order = np.random.default_rng((seed, 1)).permutation(len(rows))
+    return (
+        source.select(np.sort(rows[order[held:]])),
+        source.select(np.sort(rows[order[:held]])),
+    )

@@ -1,0 +1,240 @@
+"""Training by the real command: what it writes, refuses, resumes and shows."""
+
+import json
+import shutil
+
+import h5py
+import numpy as np
+import pytest
+from PIL import Image
+
+from aetool.cli.app import run
+from aetool.errors import TrainingError, UsageError
+from aetool.images.source import open_source
+from aetool.storage.checkpoint import read_checkpoint
+from aetool.tasks.plan import make_plan, parse_arguments, parse_size, parse_skips
+from aetool.tasks.train import running_path, split, train_model
+
+
+def train(output, *options, source="sklearn:digits"):
+    return run(["train", source, "-o", str(output), "--quiet", *options])
+
+
+def tiny(**options):
+    defaults = {"epochs": 2, "batch_size": 256, "precision": "float32"}
+    return make_plan(model="conv-ae", arguments={"widths": (4, 2)}, **(defaults | options))
+
+
+def weights(path):
+    stored = read_checkpoint(path).weights
+    return np.concatenate([a.ravel() for layer in stored.values() for a in layer.values()])
+
+
+def test_training_learns_and_describes_itself(tmp_path, capsys):
+    assert train(tmp_path / "m.h5", "--epochs", "3", "--json") == 0
+    result = json.loads(capsys.readouterr().out)
+    assert result["parameters"] == 4385 and result["epochs"] == 3 and result["failed"] == []
+    checkpoint = read_checkpoint(tmp_path / "m.h5")
+    losses = checkpoint.arrays["history/loss"]
+    assert losses.shape == (3,) and losses[2] < losses[0]
+    assert result["metrics"]["loss"] == pytest.approx(losses[2])
+    metadata = checkpoint.metadata
+    assert metadata["model"]["name"] == "conv-ae" and metadata["task"] == "reconstruct"
+    assert metadata["preprocessing"]["size"] == [8, 8]
+    assert metadata["classes"] == [str(digit) for digit in range(10)]
+    assert metadata["training"]["epochs_done"] == 3
+
+
+def test_held_out_normals_calibrate_the_model(tmp_path):
+    train_model("sklearn:digits", tmp_path / "m.h5", tiny(validation="0.2"))
+    checkpoint = read_checkpoint(tmp_path / "m.h5")
+    scores = checkpoint.arrays["calibration/scores"]
+    assert len(scores) == round(0.2 * 1797) == checkpoint.metadata["calibration"]["count"]
+    assert (np.diff(scores) >= 0).all() and scores[0] > 0
+    threshold = checkpoint.metadata["calibration"]["threshold"]
+    assert np.mean(scores > threshold) <= 0.01
+
+
+def test_zero_epochs_write_an_untrained_model(tmp_path, capsys):
+    options = ("--model", "unet", "--epochs", "0", "--json", "--set", "widths=4,8", "--set")
+    assert train(tmp_path / "m.h5", *options, "middle=8") == 0
+    result = json.loads(capsys.readouterr().out)
+    assert result["epochs"] == 0 and result["metrics"] == {}
+
+
+def test_an_existing_model_is_not_replaced(tmp_path, capsys):
+    output = tmp_path / "m.h5"
+    train_model("sklearn:digits", output, tiny(epochs=0))
+    before = output.read_bytes()
+    assert train(output, "--epochs", "0") == 1
+    assert "--overwrite" in capsys.readouterr().err
+    assert output.read_bytes() == before
+    assert train(output, "--epochs", "0", "--overwrite") == 0
+
+
+@pytest.mark.parametrize("precision", ["float32", "bfloat16"])
+def test_interrupted_and_resumed_equals_uninterrupted(tmp_path, monkeypatch, precision):
+    plan = tiny(epochs=3, augment=("shift", "brightness"), precision=precision)
+    train_model("sklearn:digits", tmp_path / "whole.h5", plan)
+
+    # Stop in the middle of the second epoch (7 steps each), as a signal would.
+    from aetool.errors import Interrupted
+    from aetool.training import loop
+
+    steps = 0
+    original = loop.run
+
+    def stopping(learner, batches, validation, settings, state, hooks):
+        def stop():
+            nonlocal steps
+            steps += 1
+            return 15 if steps == 11 or steps == 12 else 0
+
+        return original(
+            learner, batches, validation, settings, state,
+            loop.Hooks(step=hooks.step, epoch=hooks.epoch, save=hooks.save, stop=stop),
+        )  # fmt: skip
+
+    monkeypatch.setattr(loop, "run", stopping)
+    with pytest.raises(Interrupted) as interrupted:
+        train_model("sklearn:digits", tmp_path / "cut.h5", plan)
+    assert interrupted.value.exit_status == 143
+    assert not (tmp_path / "cut.h5").exists()
+    state = json.loads(read_checkpoint(running_path(tmp_path / "cut.h5")).training["state"])
+    assert state["epoch"] == 1 and 0 < state["step"] < 7
+
+    monkeypatch.setattr(loop, "run", original)
+    train_model("sklearn:digits", tmp_path / "cut.h5", plan, resume=True)
+    np.testing.assert_array_equal(weights(tmp_path / "cut.h5"), weights(tmp_path / "whole.h5"))
+    whole, cut = (read_checkpoint(tmp_path / f"{n}.h5").arrays for n in ("whole", "cut"))
+    for name in ("history/loss", "history/val_loss"):
+        np.testing.assert_array_equal(cut[name], whole[name])
+
+
+def test_resume_starts_does_nothing_and_extends(tmp_path):
+    output = tmp_path / "m.h5"
+    assert train_model("sklearn:digits", output, tiny(), resume=True).epochs == 2
+    stamp = output.stat().st_mtime_ns
+    again = train_model("sklearn:digits", output, tiny(), resume=True)
+    assert again.epochs == 2 and again.seconds == 0 and output.stat().st_mtime_ns == stamp
+    assert train_model("sklearn:digits", output, tiny(epochs=4), resume=True).epochs == 4
+    train_model("sklearn:digits", tmp_path / "whole.h5", tiny(epochs=4))
+    np.testing.assert_array_equal(weights(output), weights(tmp_path / "whole.h5"))
+
+
+def test_resume_refuses_other_options_and_other_pictures(tmp_path):
+    output = tmp_path / "m.h5"
+    train_model("sklearn:digits", output, tiny())
+    with pytest.raises(TrainingError, match=r"learning_rate was 0\.001, now 0\.01"):
+        train_model("sklearn:digits", output, tiny(epochs=3, learning_rate=0.01), resume=True)
+    np.save(tmp_path / "other.npy", np.zeros((40, 8, 8), np.uint8))
+    with pytest.raises(TrainingError, match="pictures are others"):
+        train_model(str(tmp_path / "other.npy"), output, tiny(epochs=3), resume=True)
+
+
+def test_the_same_seed_gives_the_same_weights(tmp_path):
+    for name, seed in (("a", 3), ("b", 3), ("c", 4)):
+        train_model("sklearn:digits", tmp_path / f"{name}.h5", tiny(seed=seed))
+    a, b, c = (weights(tmp_path / f"{name}.h5") for name in "abc")
+    np.testing.assert_array_equal(a, b)
+    assert not np.array_equal(a, c)
+
+
+def test_only_trains_on_one_class(tmp_path):
+    source = open_source("sklearn:digits")
+    learnt, held_out = split(source, 0.25, ("7",), 0)
+    assert {source.class_names[learnt.label(i)] for i in range(len(learnt))} == {"7"}
+    both = {learnt.position(i) for i in range(len(learnt))} | {
+        held_out.position(i) for i in range(len(held_out))
+    }
+    assert len(both) == len(learnt) + len(held_out) == 179
+    with pytest.raises(TrainingError, match="no class 'seven'"):
+        split(source, 0.1, ("seven",), 0)
+
+
+def test_early_stopping_keeps_the_best_epoch(tmp_path):
+    plan = tiny(epochs=30, patience=1, learning_rate=0.5, validation="0.3")
+    result = train_model("sklearn:digits", tmp_path / "m.h5", plan)
+    checkpoint = read_checkpoint(tmp_path / "m.h5")
+    losses = checkpoint.arrays["history/val_loss"]
+    assert result.epochs == len(losses) < 30
+    assert result.metrics["val_loss"] == pytest.approx(losses.min())
+    assert checkpoint.metadata["training"]["best_epoch"] == losses.argmin() + 1
+
+
+def test_a_loss_that_is_not_a_number_stops_with_the_last_state(tmp_path):
+    plan = make_plan(model="conv-ae", loss="mse", epochs=4, learning_rate=1e30, optimizer="sgd",
+                     precision="float32")  # fmt: skip
+    with pytest.raises(TrainingError, match="the loss is"):
+        train_model("sklearn:digits", tmp_path / "m.h5", plan)
+    assert not (tmp_path / "m.h5").exists()
+
+
+def test_init_takes_the_weights_of_another_model(tmp_path):
+    train_model("sklearn:digits", tmp_path / "a.h5", tiny(epochs=1))
+    train_model("sklearn:digits", tmp_path / "b.h5", tiny(epochs=0), init=tmp_path / "a.h5")
+    np.testing.assert_array_equal(weights(tmp_path / "a.h5"), weights(tmp_path / "b.h5"))
+
+
+def test_previews_and_curves_are_drawn(tmp_path):
+    preview, plot = tmp_path / "preview", tmp_path / "curves.png"
+    train_model("sklearn:digits", tmp_path / "m.h5", tiny(), preview=preview, plot=plot)
+    names = sorted(path.name for path in preview.iterdir())
+    assert names == ["epoch-0000.png", "epoch-0001.png", "epoch-0002.png", "preview.gif"]
+    with Image.open(preview / "preview.gif") as animation:
+        assert animation.n_frames == 3
+    with Image.open(plot) as curves:
+        assert np.asarray(curves.convert("L")).std() > 0
+
+
+def test_unreadable_pictures_are_left_out_and_named(tmp_path, photos):
+    folder = shutil.copytree(photos, tmp_path / "photos")
+    (folder / "broken.png").write_text("no picture")
+    result = train_model(str(folder), tmp_path / "m.h5", tiny(size=(16, 16), validation="0"))
+    assert [failure.path for failure in result.failed] == ["broken.png"]
+
+
+@pytest.mark.parametrize("loss", ["mse-sum", "ab-crossentropy"])
+def test_colorizers_learn_chroma(tmp_path, photos, loss):
+    small = {"widths": (4, 4), "middle": 4}
+    if loss == "ab-crossentropy":
+        small |= {"stem_stride": 2, "output_stride": 4}
+    plan = make_plan(model="unet", task="colorize", loss=loss, arguments=small, epochs=1,
+                     size=(32, 32), batch_size=4, augment=("crop", "flip"))  # fmt: skip
+    train_model(str(photos), tmp_path / "m.h5", plan, preview=tmp_path / "preview")
+    checkpoint = read_checkpoint(tmp_path / "m.h5")
+    output = checkpoint.metadata["output"][0]
+    assert checkpoint.metadata["preprocessing"]["channels"] == 1
+    if loss == "ab-crossentropy":
+        assert output["decoding"] == "ab-bins" and output["temperature"] == 0.38
+        assert checkpoint.arrays["ab_bins"].shape == (checkpoint.metadata["model"]["outputs"], 2)
+        assert checkpoint.arrays["ab_prior"].sum() == pytest.approx(1, abs=1e-3)
+    else:
+        assert output["decoding"] == "rgb" and checkpoint.metadata["model"]["outputs"] == 3
+
+
+def test_a_finished_model_holds_no_training_state(tmp_path):
+    train_model("sklearn:digits", tmp_path / "m.h5", tiny())
+    with h5py.File(tmp_path / "m.h5") as file:
+        assert "training" not in file
+
+
+def test_options_are_checked_before_anything_is_read():
+    with pytest.raises(UsageError, match="no augmentation 'flp'"):
+        make_plan(model="conv-ae", augment=("flp",))
+    with pytest.raises(UsageError, match="does not learn to colorize"):
+        make_plan(model="conv-ae", task="colorize")
+    with pytest.raises(UsageError, match="between 0 and 1"):
+        make_plan(model="conv-ae", validation="1.5")
+    with pytest.raises(UsageError, match="no recipe 'colorzer'"):
+        make_plan(recipe="colorzer")
+    assert make_plan(recipe="colorizer", epochs=3).settings.epochs == 3
+
+
+def test_option_texts():
+    assert parse_size("96") == (96, 96) and parse_size("64x48") == (48, 64)
+    assert parse_skips("all") is None and parse_skips("none") == () and parse_skips("3,1") == (1, 3)
+    assert parse_arguments(["widths=4,8", "middle=16"]) == {"widths": (4, 8), "middle": 16}
+    for bad in ("0", "4x", "x"):
+        with pytest.raises(UsageError):
+            parse_size(bad)
