@@ -1,0 +1,79 @@
+"""Augmentation: drawn from one generator, and each kind does what its name says."""
+
+import numpy as np
+import pytest
+
+from aetool.errors import UsageError
+from aetool.images.augment import AUGMENTATIONS, augment, check_augmentations, stored_size
+
+
+def gradient(side=32):
+    """A picture whose red grows to the right and whose green grows downwards."""
+    ramp = np.linspace(0, 255, side)
+    red, green = np.meshgrid(ramp, ramp)
+    return np.uint8(np.stack([red, green, np.full_like(red, 128)], axis=-1))
+
+
+def varied(names, count=200, size=(32, 32), seed=0, pictures=None):
+    pictures = np.repeat(gradient()[None], count, axis=0) if pictures is None else pictures
+    return augment(pictures, names, size, np.random.default_rng(seed))
+
+
+@pytest.mark.parametrize("names", [(), *[(name,) for name in AUGMENTATIONS], tuple(AUGMENTATIONS)])
+def test_the_same_generator_gives_the_same_pictures(names):
+    np.testing.assert_array_equal(varied(names, 8), varied(names, 8))
+    if names:
+        assert not np.array_equal(varied(names, 8), varied(names, 8, seed=1))
+
+
+def test_nothing_changes_without_a_name():
+    np.testing.assert_array_equal(varied((), 2)[1], gradient())
+
+
+def test_flip_mirrors_half_of_them_exactly():
+    out = varied(("flip",))
+    mirrored = (out == gradient()[:, ::-1]).all(axis=(1, 2, 3))
+    same = (out == gradient()).all(axis=(1, 2, 3))
+    assert (mirrored | same).all() and 70 < mirrored.sum() < 130
+
+
+def test_crop_shows_a_window_of_at_least_70_percent():
+    out = varied(("crop",)).astype(float)
+    width = (out[:, 16, -1, 0] - out[:, 16, 0, 0]) / 255
+    height = (out[:, -1, 16, 1] - out[:, 0, 16, 1]) / 255
+    assert 0.6 < (width * height).min() < 0.8 and (width * height).max() <= 1
+    assert np.abs(width - height).max() > 0.05  # the aspect changes too
+
+
+def test_shift_moves_by_up_to_a_tenth_and_repeats_the_edge():
+    out = varied(("shift",)).astype(float)
+    moved = (out[:, 16, 16, 0] - gradient()[16, 16, 0]) / (255 / 31)
+    assert 2.5 < np.abs(moved).max() <= 3.3
+    assert out[..., 2].min() == out[..., 2].max() == 128  # no black border
+
+
+def test_rotate_turns_about_the_centre():
+    out = varied(("rotate",)).astype(float)
+    centre = out[:, 15:17, 15:17, :2].mean(axis=(1, 2))
+    np.testing.assert_allclose(centre, 127.5, atol=2)
+    slope = (out[:, 24, 16, 0] - out[:, 8, 16, 0]) / 16 / (255 / 31)
+    assert 0.12 < np.abs(slope).max() < np.tan(np.radians(10.5))
+
+
+def test_brightness_keeps_the_picture_in_place():
+    out = varied(("brightness",)).astype(float)
+    offset = out[:, 16, 16, 2] - 128
+    assert 30 < np.abs(offset).max() <= 52
+    assert (np.diff(out[:, 16, :, 0], axis=1) >= 0).all()
+
+
+def test_grey_pictures_and_other_sizes():
+    pictures = np.repeat(gradient()[None, ..., :1], 3, axis=0)
+    assert varied(("crop", "flip"), pictures=pictures, size=(20, 24)).shape == (3, 20, 24, 1)
+    assert stored_size((128, 96), ("crop",)) == (144, 108)
+    assert stored_size((128, 96), ("flip",)) == (128, 96)
+
+
+def test_unknown_names_are_refused():
+    with pytest.raises(UsageError, match="'mirror'"):
+        check_augmentations(["flip", "mirror"])

@@ -1,0 +1,47 @@
+"""The engine: Keras's numbers, one shape, no trace left in the process."""
+
+import keras
+import numpy as np
+import pytest
+import tensorflow as tf
+
+from aetool.inference.engine import Engine, has_bfloat16, natural_batch_size
+from aetool.models.build import build_model
+
+X = np.random.default_rng(0).random((5, 24, 20, 3), np.float32)
+
+
+@pytest.fixture(scope="module")
+def model():
+    keras.utils.set_random_seed(0)
+    return build_model({"name": "unet", "size": (24, 20), "widths": (8, 16), "middle": 16})
+
+
+def test_float32_is_what_keras_predicts(model):
+    engine = Engine(model, precision="float32", batch_size=4)
+    np.testing.assert_allclose(
+        engine.predict(X[:4])["reconstruction"], model.predict(X[:4], verbose=0), atol=1e-5
+    )
+
+
+def test_a_picture_does_not_depend_on_its_company(model):
+    engine = Engine(model, batch_size=4)
+    together = engine.predict(X[:4])["reconstruction"]
+    alone = engine.predict(X[2:3])["reconstruction"]
+    np.testing.assert_array_equal(alone[0], together[2])
+
+
+def test_bfloat16_stays_close_and_leaves_other_graphs_alone(model):
+    exact = Engine(model, precision="float32", batch_size=5).predict(X)["reconstruction"]
+    rounded = Engine(model, precision="bfloat16", batch_size=5).predict(X)["reconstruction"]
+    assert 10 * np.log10(1 / np.mean((exact - rounded) ** 2)) > 50
+    if has_bfloat16():
+        assert not np.array_equal(exact, rounded)
+    options = tf.config.optimizer.get_experimental_options()
+    assert not options.get("auto_mixed_precision_onednn_bfloat16")
+
+
+def test_batch_size_follows_from_the_picture_alone():
+    assert natural_batch_size(28, 28) == 256
+    assert natural_batch_size(128, 128) == 16
+    assert natural_batch_size(4000, 4000) == 1
