@@ -1,0 +1,209 @@
+"""Whole files or none: a reader sees the old file or the new one, and one run owns an output."""
+
+import contextlib
+import errno
+import fcntl
+import hashlib
+import os
+import re
+import secrets
+import shutil
+import stat
+import tempfile
+import time
+from collections.abc import Iterator
+from pathlib import Path
+
+from aetool.errors import OutputError
+
+_TEMPORARY = re.compile(r"\.(?P<name>.+)\.[0-9a-f]{8}\.aetool-part(\.[^.]*)?", re.DOTALL)
+_STALE_SECONDS = 24 * 3600
+# The names under which a shell's redirections are reached: written through, never renamed over.
+_STREAMS = ("/dev/stdout", "/dev/stderr", "/dev/fd/", "/proc/")
+_FULL = {errno.ENOSPC, errno.EDQUOT, errno.EFBIG}
+
+
+@contextlib.contextmanager
+def replacing(path: Path) -> Iterator[Path]:
+    """Write a file beside its final name and put it in place only when it is whole.
+
+    The temporary file is hidden, has the suffix of `path`, is created empty, and gets the mode of
+    the file it replaces or, for a new file, the one the umask gives. Missing parent folders are
+    made. A symbolic link stays: the file it points to is replaced. A device, a pipe or
+    /dev/stdout cannot be replaced, so the finished bytes are copied to it.
+
+    Args:
+        path: the file to write.
+
+    Yields:
+        The temporary path to write to. It is renamed to `path` when the body ends, and removed
+        when the body raises.
+
+    Raises:
+        OutputError: the file cannot be written, or the disk is full.
+    """
+    path = Path(path)
+    if _is_stream(path):
+        with tempfile.TemporaryDirectory(prefix="aetool-") as folder:
+            temporary = Path(folder, "output" + path.suffix)
+            temporary.touch()
+            yield temporary
+            _copy_to_stream(temporary, path)
+        return
+    target = Path(os.path.realpath(path))
+    temporary = _create_beside(target, path)
+    try:
+        yield temporary
+        _flush_to_disk(temporary)
+        os.replace(temporary, target)
+    except OSError as error:
+        temporary.unlink(missing_ok=True)
+        if error.errno in _FULL:
+            raise _cannot_write(path, error) from error
+        raise
+    except BaseException:
+        temporary.unlink(missing_ok=True)
+        raise
+
+
+@contextlib.contextmanager
+def locked(path: Path) -> Iterator[None]:
+    """Keep every other run off an output while the body runs.
+
+    The lock is a `flock` on a hidden file beside the output (inside it, for a folder whose parent
+    cannot be written), so a dead process holds nothing. Temporary files that killed runs left for
+    this output are removed once the lock is held.
+
+    Args:
+        path: the output file or folder; it need not exist.
+
+    Raises:
+        OutputError: another run holds the output, or no lock file can be made.
+    """
+    path = Path(path)
+    if _is_stream(path):
+        yield
+        return
+    target = Path(os.path.realpath(path))
+    lock = _lock_path(target)
+    try:
+        lock.parent.mkdir(parents=True, exist_ok=True)
+        descriptor = _acquire(lock)
+    except BlockingIOError as error:
+        raise OutputError(
+            f"{path} is being written by another run",
+            "wait for it to end, or choose another output",
+        ) from error
+    except OSError as error:
+        raise _cannot_write(path, error) from error
+    try:
+        remove_stale(target)
+        yield
+    finally:
+        lock.unlink(missing_ok=True)
+        os.close(descriptor)
+
+
+def remove_stale(path: Path) -> None:
+    """Remove temporary files that killed runs left; only for the holder of the output's lock.
+
+    Beside a file every temporary file of its name goes. In a folder, where other outputs may be
+    under way, those go that are more than a day old.
+    """
+    target = Path(os.path.realpath(path))
+    if target.is_dir():
+        oldest = time.time() - _STALE_SECONDS
+        for folder, _, names in os.walk(target):
+            for name in filter(_TEMPORARY.fullmatch, names):
+                with contextlib.suppress(OSError):
+                    if os.lstat(os.path.join(folder, name)).st_mtime < oldest:
+                        os.unlink(os.path.join(folder, name))
+        return
+    label = _label(target)
+    with contextlib.suppress(OSError):
+        for name in os.listdir(target.parent):
+            match = _TEMPORARY.fullmatch(name)
+            if match and match["name"] == label:
+                os.unlink(target.parent / name)
+
+
+def _is_stream(path: Path) -> bool:
+    """Whether bytes can only be written through `path`, not renamed to it."""
+    if os.path.abspath(path).startswith(_STREAMS):
+        return True
+    try:
+        mode = os.stat(path).st_mode
+    except OSError:
+        return False
+    return not (stat.S_ISREG(mode) or stat.S_ISDIR(mode))
+
+
+def _copy_to_stream(source: Path, path: Path) -> None:
+    try:
+        # Appending keeps what `>> log` already holds.
+        descriptor = os.open(path, os.O_WRONLY | os.O_APPEND)
+        with open(source, "rb") as whole, open(descriptor, "wb") as stream:
+            shutil.copyfileobj(whole, stream, 1 << 20)
+    except BrokenPipeError:
+        raise
+    except OSError as error:
+        raise _cannot_write(path, error) from error
+
+
+def _label(target: Path) -> str:
+    """The output's name inside its temporary and lock names, kept within 255 bytes."""
+    encoded = os.fsencode(target.name)
+    return target.name if len(encoded) <= 200 else hashlib.sha256(encoded).hexdigest()
+
+
+def _create_beside(target: Path, path: Path) -> Path:
+    suffix = target.suffix if len(os.fsencode(target.suffix)) <= 16 else ""
+    name = f".{_label(target)}.{secrets.token_hex(4)}.aetool-part{suffix}"
+    temporary = target.parent / name
+    try:
+        if target.is_dir():
+            raise OutputError(f"cannot write {path}: it is a folder", "name a file in it")
+        if target.exists() and not os.access(target, os.W_OK):
+            raise OutputError(f"cannot write {path}: it is read-only")
+        target.parent.mkdir(parents=True, exist_ok=True)
+        # mkstemp would make a private file; this one gets the mode any new file would have.
+        os.close(os.open(temporary, os.O_WRONLY | os.O_CREAT | os.O_EXCL, 0o666))
+    except OSError as error:
+        raise _cannot_write(path, error) from error
+    with contextlib.suppress(OSError):
+        os.chmod(temporary, stat.S_IMODE(os.stat(target).st_mode))
+    return temporary
+
+
+def _flush_to_disk(path: Path) -> None:
+    descriptor = os.open(path, os.O_RDONLY)
+    try:
+        os.fsync(descriptor)
+    finally:
+        os.close(descriptor)
+
+
+def _lock_path(target: Path) -> Path:
+    if target.is_dir() and not os.access(target.parent, os.W_OK):
+        return target / ".aetool.lock"
+    return target.parent / f".{_label(target)}.lock"
+
+
+def _acquire(lock: Path) -> int:
+    """Lock the file that bears the name now: the last holder removes it as it leaves."""
+    while True:
+        descriptor = os.open(lock, os.O_RDWR | os.O_CREAT, 0o666)
+        try:
+            fcntl.flock(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
+            with contextlib.suppress(FileNotFoundError):
+                if os.path.samestat(os.fstat(descriptor), os.stat(lock)):
+                    return descriptor
+        except OSError:
+            os.close(descriptor)
+            raise
+        os.close(descriptor)
+
+
+def _cannot_write(path: Path, error: OSError) -> OutputError:
+    reason = os.strerror(error.errno).lower() if error.errno else str(error)
+    return OutputError(f"cannot write {path}: {reason}")

@@ -1,0 +1,181 @@
+"""Features from other programs in place of latents: NumPy's .npy and .npz, and .csv."""
+
+import array
+import contextlib
+import itertools
+import shutil
+import tempfile
+import tokenize
+import zipfile
+import zlib
+from collections.abc import Callable, Iterator, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+
+import numpy as np
+
+from aetool.errors import FormatError
+from aetool.storage.tables import iterate_table
+
+# Names under which an .npz holds features and their labels.
+_PAIRS = (("features", "labels"), ("x", "y"))
+_NOT_FEATURES = {"path", "label"}
+
+
+@dataclass(frozen=True, slots=True)
+class Matrix:
+    """Rows of numbers.
+
+    Args:
+        features: (n, ...) of any numeric dtype, memory-mapped where the format allows.
+        paths: n names.
+        labels: (n,) int32 positions in `class_names`, -1 where unknown; None without labels.
+        class_names: () without labels.
+    """
+
+    features: np.ndarray
+    paths: list[str]
+    labels: np.ndarray | None = None
+    class_names: tuple[str, ...] = ()
+
+
+def read_npy(path: Path, name: str) -> Matrix:
+    """An .npy file of (n, ...) numbers, memory-mapped. Never unpickles."""
+    features = _check_features(_map(path, name), name)
+    return Matrix(features, _numbered(len(features)))
+
+
+def read_npz(path: Path, name: str) -> Matrix:
+    """An .npz file: `features` and `labels`, `x` and `y`, or a single array. Never unpickles."""
+    with tempfile.TemporaryDirectory(prefix="aetool-") as folder:
+        arrays = _Archive(path, Path(folder), name)
+        key, label_key = _choose(arrays.keys, name)
+        features = _check_features(arrays.map(key), name)
+        labels, class_names = None, ()
+        if label_key in arrays.keys:
+            labels, class_names = _encode_labels(_label_column(arrays.map(label_key), name))
+    if labels is not None and len(labels) != len(features):
+        raise FormatError(f"{name} has {len(features)} rows and {len(labels)} labels")
+    return Matrix(features, _numbered(len(features), f"{key}/"), labels, class_names)
+
+
+def read_csv(path: Path, name: str) -> Matrix:
+    """A .csv file of numbers, with or without a header; `path` and `label` are kept apart."""
+    rows = iterate_table(path, name=name)
+    header = next(rows)
+    if all(map(_is_number, header)):
+        rows = itertools.chain([header], rows)
+        header = [f"column {i + 1}" for i in range(len(header))]
+    columns = [i for i, title in enumerate(header) if title not in _NOT_FEATURES]
+    if not columns:
+        raise FormatError(f"{name} has no column of numbers")
+    values, paths, labels = array.array("f"), [], []
+    for number, row in enumerate(rows, start=1):
+        try:
+            values.extend([float(row[i]) for i in columns])
+        except ValueError:
+            bad = next(i for i in columns if not _is_number(row[i]))
+            raise FormatError(
+                f"{name}, row {number}: {header[bad]} is {row[bad]!r}, not a number",
+                "only the columns `path` and `label` may hold text",
+            ) from None
+        if "path" in header:
+            paths.append(row[header.index("path")])
+        if "label" in header:
+            labels.append(row[header.index("label")])
+    features = np.frombuffer(values, np.float32).reshape(-1, len(columns))
+    codes, class_names = _encode_labels(labels) if any(labels) else (None, ())
+    return Matrix(features, paths or _numbered(len(features)), codes, class_names)
+
+
+READERS: dict[str, Callable[[Path, str], Matrix]] = {
+    "npy": read_npy,
+    "npz": read_npz,
+    "csv": read_csv,
+}
+
+
+class _Archive:
+    """The arrays of an .npz, unpacked to files and mapped: they need not fit in memory."""
+
+    def __init__(self, path: Path, folder: Path, name: str):
+        self._path, self._folder, self._name = path, folder, name
+        with self._open() as archive:
+            self._members = {i.filename.removesuffix(".npy"): i for i in archive.infolist()}
+        self.keys = set(self._members)
+
+    def map(self, key: str) -> np.ndarray:
+        unpacked = self._folder / "array.npy"
+        with (
+            self._open() as archive,
+            archive.open(self._members[key]) as packed,
+            open(unpacked, "wb") as stream,
+        ):
+            shutil.copyfileobj(packed, stream, 1 << 20)
+        array = _map(unpacked, f"{self._name}, array {key}")
+        unpacked.unlink()  # its bytes stay until nothing maps them
+        return array
+
+    @contextlib.contextmanager
+    def _open(self) -> Iterator[zipfile.ZipFile]:
+        try:
+            with zipfile.ZipFile(self._path) as archive:
+                yield archive
+        # All that zipfile raises for a broken, encrypted or unknown member.
+        except (zipfile.BadZipFile, zlib.error, RuntimeError, EOFError, ValueError) as error:
+            raise FormatError(f"{self._name} is damaged: {error}", "make it again") from error
+
+
+def _map(path: Path, name: str) -> np.ndarray:
+    try:
+        return np.load(path, mmap_mode="r", allow_pickle=False)
+    except (ValueError, EOFError, OSError, OverflowError, tokenize.TokenError) as error:
+        reason = str(error).splitlines()[0] if str(error) else "it ends early"
+        raise FormatError(f"{name} is no NumPy array of numbers: {reason}") from error
+
+
+def _check_features(features: np.ndarray, name: str) -> np.ndarray:
+    if features.dtype.kind not in "fiub" or features.ndim < 2 or 0 in features.shape[1:]:
+        raise FormatError(
+            f"{name} holds {features.dtype} of shape {features.shape}, not rows of numbers"
+        )
+    return features
+
+
+def _choose(members: set[str], name: str) -> tuple[str, str | None]:
+    for features, labels in _PAIRS:
+        if features in members:
+            return features, labels
+    if len(members) == 1:
+        return next(iter(members)), None
+    raise FormatError(
+        f"{name} holds {', '.join(sorted(members)) or 'nothing'}",
+        "name the arrays features and labels, or x and y, or store a single array",
+    )
+
+
+def _label_column(labels: np.ndarray, name: str) -> list[str]:
+    if labels.dtype.kind not in "iubUS" or labels.size != len(labels):
+        raise FormatError(f"{name} holds labels of type {labels.dtype}, shape {labels.shape}")
+    return [v.decode() if isinstance(v, bytes) else str(v) for v in labels.ravel().tolist()]
+
+
+def _encode_labels(labels: Sequence[str]) -> tuple[np.ndarray, tuple[str, ...]]:
+    """Positions in the sorted class names: by value where all are whole numbers; "" is unknown."""
+    names = set(labels) - {""}
+    numeric = all(name.removeprefix("-").isdecimal() for name in names)
+    class_names = tuple(sorted(names, key=int if numeric else None))
+    codes = {"": -1} | {name: code for code, name in enumerate(class_names)}
+    return np.array([codes[label] for label in labels], np.int32), class_names
+
+
+def _numbered(count: int, prefix: str = "") -> list[str]:
+    return [f"{prefix}{i:06d}" for i in range(count)]
+
+
+def _is_number(cell: str) -> bool:
+    try:
+        float(cell)
+    except ValueError:
+        return False
+    return True

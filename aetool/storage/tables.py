@@ -1,0 +1,108 @@
+"""CSV tables that are the same bytes for the same values, and that any name survives."""
+
+import csv
+import io
+import math
+import os
+import sys
+from collections.abc import Iterable, Iterator, Sequence
+from pathlib import Path
+
+import numpy as np
+
+from aetool.errors import FormatError
+from aetool.storage.atomic import replacing
+
+
+def write_table(path: Path | None, header: Sequence[str], rows: Iterable[Sequence]) -> None:
+    r"""Write a table as CSV: UTF-8, a comma between cells, "\n" after each row.
+
+    Floats are written with the fewest digits that give back the same float32; True and False as 1
+    and 0; None and NaN as an empty cell. Cells with commas, quotes or line ends are quoted. Names
+    that are no UTF-8 keep their bytes.
+
+    Args:
+        path: the file, replaced atomically; None or "-" for standard output.
+        header: column names.
+        rows: as many cells each as `header`.
+
+    Raises:
+        OutputError: the file cannot be written.
+        ValueError: a row of another length than the header.
+    """
+    lines = _lines(header, rows)
+    if path is None or str(path) == "-":
+        sys.stdout.flush()
+        sys.stdout.buffer.writelines(lines)
+        sys.stdout.buffer.flush()
+        return
+    with replacing(path) as temporary, open(temporary, "wb") as stream:
+        stream.writelines(lines)
+
+
+def read_table(path: Path) -> tuple[list[str], list[list[str]]]:
+    """Read a table that `write_table` or another program wrote.
+
+    Returns:
+        The header and the rows, every cell a string.
+
+    Raises:
+        FormatError: missing, empty, a folder, not CSV, or rows of different lengths.
+    """
+    rows = iterate_table(path)
+    return next(rows), list(rows)
+
+
+def iterate_table(path: Path, *, name: str | None = None) -> Iterator[list[str]]:
+    """`read_table` a row at a time, the header first; `name` is what messages call the file."""
+    name = name or str(path)
+    try:
+        # utf-8-sig: spreadsheets put a byte order mark before the first column's name.
+        with open(path, encoding="utf-8-sig", errors="surrogateescape", newline="") as stream:
+            reader = csv.reader(stream, strict=True)
+            width = None
+            for row in reader:
+                width = width or len(row)
+                if len(row) != width:
+                    raise FormatError(
+                        f"{name}, line {reader.line_num}: {len(row)} cells where there should be "
+                        f"{width}"
+                    )
+                yield row
+    except OSError as error:
+        raise FormatError(f"cannot read {name}: {os.strerror(error.errno).lower()}") from error
+    except csv.Error as error:
+        raise FormatError(f"{name}, line {reader.line_num}: {error}") from error
+    if width is None:
+        raise FormatError(f"{name} is empty")
+
+
+def _lines(header: Sequence[str], rows: Iterable[Sequence]) -> Iterator[bytes]:
+    text = io.StringIO(newline="")
+    # With "\r\n" as its line end the writer also quotes a lone "\r"; the file gets "\n".
+    writer = csv.writer(text, lineterminator="\r\n")
+    writer.writerow(header)
+    yield _take(text)
+    for row in rows:
+        if len(row) != len(header):
+            raise ValueError(f"a row has {len(row)} cells, the header {len(header)}")
+        writer.writerow([_cell(value) for value in row])
+        yield _take(text)
+
+
+def _take(text: io.StringIO) -> bytes:
+    line = text.getvalue()[: -len("\r\n")] + "\n"
+    text.seek(0)
+    text.truncate()
+    return line.encode("utf-8", "surrogateescape")
+
+
+def _cell(value: object) -> str:
+    if value is None:
+        return ""
+    if isinstance(value, bool | np.bool_):
+        return str(int(value))
+    if isinstance(value, float | np.floating):
+        # NumPy finds the digits; Python's repr, unlike NumPy's, writes them alike in every version.
+        return "" if math.isnan(value) else repr(float(str(np.float32(value))))
+    return str(value)
