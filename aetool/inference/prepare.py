@@ -1,4 +1,4 @@
-"""From a decoded picture to what a network takes, and back to the picture's own frame. No Keras here."""
+"""From a picture to what a network takes, and back to the picture's own frame; without Keras."""
 
 import numpy as np
 from PIL import Image
