@@ -1,0 +1,132 @@
+"""Principal components of rows that need not fit in memory."""
+
+from dataclasses import dataclass
+
+import numpy as np
+
+from aetool.analysis.rows import Features, Shifted, blocks, moments
+
+COVARIANCE_DIMENSIONS = 1024
+"""Up to this width the covariance is summed whole; wider rows go through Krylov passes."""
+
+OVERSAMPLING = 13
+MAX_PASSES = 40
+RESIDUAL = 1e-6
+"""Krylov passes end when every component is an eigenvector up to this share of the variance."""
+
+
+@dataclass(frozen=True, slots=True)
+class Projection:
+    """The first principal axes of some rows.
+
+    Args:
+        mean: float64 (d,).
+        components: float64 (c, d), orthonormal; in each the entry of largest magnitude is positive.
+        explained_variance: float64 (c,), descending: the variance along each axis (over n).
+        explained_variance_ratio: float64 (c,), as shares of the whole variance; None if that is 0.
+    """
+
+    mean: np.ndarray
+    components: np.ndarray
+    explained_variance: np.ndarray
+    explained_variance_ratio: np.ndarray | None
+
+    def coordinates(self, features: Features) -> np.ndarray:
+        """Project rows (n, d) to float32 (n, c)."""
+        found = np.empty((features.shape[0], len(self.components)), dtype=np.float32)
+        axes = self.components.T.astype(np.float32)
+        for start, block in blocks(features):
+            found[start : start + len(block)] = (block - self.mean.astype(np.float32)) @ axes
+        return found
+
+
+def principal_components(features: Features, count: int) -> Projection:
+    """Fit the first `count` principal components.
+
+    The rows are read block by block and the sums kept in float64, so the answer is the same whether
+    they fit in memory or not. Rows of up to COVARIANCE_DIMENSIONS numbers go through their
+    covariance matrix; wider ones through a block Krylov space of it (Musco and Musco 2015), which
+    never forms it, to the same answer within 1e-4.
+
+    Args:
+        features: (n, d), any real dtype, an array or an HDF5 data set.
+        count: 1 to d.
+
+    Raises:
+        FormatError: no rows, or a value that is not a finite number.
+        ValueError: count out of range.
+    """
+    dimensions = features.shape[1]
+    mean, variance = moments(features)
+    if not 1 <= count <= dimensions:
+        raise ValueError(f"count must be 1 to {dimensions}, not {count}")
+    rows = Shifted(features, mean)
+    if dimensions <= COVARIANCE_DIMENSIONS:
+        variances, axes = np.linalg.eigh(_covariance(rows))
+        variances, axes = variances[::-1][:count], axes[:, ::-1][:, :count]
+    else:
+        variances, axes = _krylov(rows, count, float(variance.sum()))
+    variances = np.maximum(variances, 0.0)
+    components = _signed(axes.T)
+    total = float(variance.sum())
+    ratio = variances / total if total > 0 else None
+    return Projection(mean, components, variances, ratio)
+
+
+def _covariance(rows: Features) -> np.ndarray:
+    """Population covariance float64 (d, d) of rows whose mean is zero."""
+    count, dimensions = rows.shape
+    total = np.zeros((dimensions, dimensions))
+    for _, block in blocks(rows):
+        total += block.T @ block
+    return total / count
+
+
+def _krylov(rows: Features, count: int, total: float) -> tuple[np.ndarray, np.ndarray]:
+    """The largest eigenvalues (c,) and eigenvectors (d, c) of the covariance of wide rows."""
+    dimensions = rows.shape[1]
+    rng = np.random.default_rng(0)  # only a start: the answer does not depend on it
+    width = min(count + OVERSAMPLING, dimensions)
+    fresh = np.linalg.qr(rng.standard_normal((dimensions, width)))[0]
+    basis = np.empty((dimensions, 0))
+    images = np.empty((dimensions, 0))  # the covariance times the basis
+    for _ in range(MAX_PASSES):
+        basis = np.hstack((basis, fresh))
+        images = np.hstack((images, _covariance_times(rows, fresh)))
+        small = basis.T @ images
+        variances, mix = np.linalg.eigh((small + small.T) / 2)
+        variances, mix = variances[::-1][:count], mix[:, ::-1][:, :count]
+        axes = basis @ mix
+        residuals = np.linalg.norm(images @ mix - axes * variances, axis=0)
+        if residuals.max() <= RESIDUAL * total:
+            break
+        fresh = _orthonormal(images[:, -fresh.shape[1] :], basis, RESIDUAL * total)
+        if fresh.shape[1] == 0:
+            break
+    return variances, axes
+
+
+def _covariance_times(rows: Features, vectors: np.ndarray) -> np.ndarray:
+    """The population covariance of rows (n, d) of mean zero times vectors (d, w)."""
+    narrow = vectors.astype(np.float32)
+    total = np.zeros(vectors.shape)
+    for _, block in blocks(rows):
+        total += block.T @ (block @ narrow)
+    return total / rows.shape[0]
+
+
+def _orthonormal(vectors: np.ndarray, basis: np.ndarray, least: float) -> np.ndarray:
+    """What vectors (d, w) add to an orthonormal basis (d, b): orthonormal (d, up to w)."""
+    for _ in range(2):  # once leaves rounding behind, twice is enough
+        vectors = vectors - basis @ (basis.T @ vectors)
+    left, sizes, _ = np.linalg.svd(vectors, full_matrices=False)
+    left = left[:, sizes > least]
+    left -= basis @ (basis.T @ left)
+    return np.linalg.qr(left)[0]
+
+
+def _signed(components: np.ndarray) -> np.ndarray:
+    """Turn each component (c, d) so that its entry of largest magnitude is positive."""
+    largest = np.abs(components).argmax(axis=1)
+    signs = np.sign(components[np.arange(len(components)), largest])
+    return components * np.where(signs == 0, 1, signs)[:, None]
