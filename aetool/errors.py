@@ -1,4 +1,4 @@
-"""What a user did or met, said in one line with the next step. Never a bug: those keep their traceback."""
+"""What a user did or met, in one line with the next step. Never a bug: those keep a traceback."""
 
 from dataclasses import dataclass
 
@@ -38,11 +38,11 @@ class FormatError(AetoolError):
 
 
 class OutputError(AetoolError):
-    """An output that cannot be written, must not be replaced, or is being written by another run."""
+    """An output that cannot be written, must not be replaced, or that another run is writing."""
 
 
 class TrainingError(AetoolError):
-    """A training run that cannot go on: no pictures, a loss that is not a number, changed options."""
+    """A training run that cannot go on: no pictures, a loss that is no number, other options."""
 
 
 @dataclass(frozen=True, slots=True)

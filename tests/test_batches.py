@@ -1,5 +1,7 @@
 """Batches: every picture once an epoch, the same for the same seed, ready-made targets."""
 
+from itertools import chain
+
 import numpy as np
 import pytest
 
@@ -7,7 +9,14 @@ from aetool.errors import TrainingError
 from aetool.images.color import ab_bins, lab_to_rgb
 from aetool.images.source import open_source
 from aetool.training import pictures as pictures_module
-from aetool.training.batches import AbPair, Batches, ab_prior, colorize_pair, reconstruct_pair, shrink
+from aetool.training.batches import (
+    AbPair,
+    Batches,
+    ab_prior,
+    colorize_pair,
+    reconstruct_pair,
+    shrink,
+)
 from aetool.training.pictures import Pictures
 
 
@@ -27,7 +36,7 @@ def test_every_picture_comes_once_in_an_order_of_its_epoch(numbered):
     batches = Batches(Pictures(numbered, (4, 4), 1), reconstruct_pair, (4, 4), 4, seed=5)
     first, second = values(batches, 0), values(batches, 1)
     assert len(batches) == 3 and [len(rows) for rows in first] == [4, 4, 2]
-    assert sorted(sum(first, [])) == sorted(sum(second, [])) == list(range(10))
+    assert sorted(chain(*first)) == sorted(chain(*second)) == list(range(10))
     assert first != second and first == values(batches, 0)
     assert values(batches, 0, start=1) == first[1:]
 
@@ -35,7 +44,7 @@ def test_every_picture_comes_once_in_an_order_of_its_epoch(numbered):
 def test_validation_keeps_the_order(numbered):
     pictures = Pictures(numbered, (4, 4), 1)
     batches = Batches(pictures, reconstruct_pair, (4, 4), 4, shuffle=False)
-    assert sum(values(batches, 0), []) == list(range(10))
+    assert list(chain(*values(batches, 0))) == list(range(10))
 
 
 def test_too_many_pictures_for_memory_are_decoded_again(numbered, monkeypatch):

@@ -55,6 +55,16 @@ def test_held_out_normals_calibrate_the_model(tmp_path):
     assert np.mean(scores > threshold) <= 0.01
 
 
+def test_the_loss_of_an_epoch_is_the_mean_over_all_its_pictures(tmp_path):
+    # At a rate of nearly nothing every epoch's mean is the untrained model's, whatever the batches.
+    losses = []
+    for batch_size in (1617, 100):
+        plan = tiny(epochs=1, batch_size=batch_size, learning_rate=1e-12, optimizer="sgd")
+        result = train_model("sklearn:digits", tmp_path / f"{batch_size}.h5", plan)
+        losses.append((result.metrics["loss"], result.metrics["val_loss"]))
+    np.testing.assert_allclose(losses[0], losses[1], rtol=1e-5)
+
+
 def test_zero_epochs_write_an_untrained_model(tmp_path, capsys):
     options = ("--model", "unet", "--epochs", "0", "--json", "--set", "widths=4,8", "--set")
     assert train(tmp_path / "m.h5", *options, "middle=8") == 0

@@ -11,6 +11,7 @@ import tifffile
 from PIL import Image, ImageCms
 
 from aetool.errors import OutputError
+from aetool.images.color import luma
 from aetool.images.decode import Picture, decode
 from aetool.images.write import output_name, output_names, png_bytes, save_picture
 
@@ -281,3 +282,13 @@ def test_a_full_disk_is_an_os_error(format_name: str, dtype):
     big = GENERATOR.integers(0, 255, (300, 300, 3)).astype(dtype)
     with pytest.raises(OSError):
         save_picture(Path("/dev/full"), big, format_name=format_name)
+
+
+def test_jpeg_keeps_the_luma_of_fine_texture_within_two_levels(tmp_path):
+    random = np.random.default_rng(0)
+    pixels = np.clip(random.normal(128, 40, (96, 96, 3)), 20, 235).astype(np.uint8)
+    save_picture(tmp_path / "a.jpg", pixels)
+    with Image.open(tmp_path / "a.jpg") as image:
+        read = np.asarray(image)
+    inside = ((read > 0) & (read < 255)).all(axis=-1)
+    assert np.abs(luma(read) - luma(pixels))[inside].max() <= 2

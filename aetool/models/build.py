@@ -55,7 +55,8 @@ def build_model(spec: Mapping, *, dtype: str | None = None) -> keras.Model:
     try:
         return build(**arguments)
     except (ValueError, TypeError) as error:
-        raise UsageError(f"model {spec['name']} cannot be built: {str(error).splitlines()[0]}") from error
+        reason = str(error).splitlines()[0]
+        raise UsageError(f"model {spec['name']} cannot be built: {reason}") from error
     finally:
         keras.config.set_dtype_policy(before)
 
@@ -69,7 +70,7 @@ def layer_weights(model: keras.Model) -> dict[str, dict[str, np.ndarray]]:
     """Every saved variable: {layer name: {variable path: float32 array}}, in Keras's order."""
     return {
         layer.name: {
-            variable.path: keras.ops.convert_to_numpy(variable)
+            variable.path: keras.ops.convert_to_numpy(variable.value)
             for variable in layer.trainable_variables + layer.non_trainable_variables
             if "seed_generator" not in variable.path
         }

@@ -25,7 +25,9 @@ def build(
     depth = len(widths)
     latent = tuple(-(-side // 2**depth) for side in size)
     # The published decoder reaches 28 from 4x4 by one convolution without padding (16 -> 14).
-    valid = all(2 * (2 ** (depth - 1) * n - 2) == side for n, side in zip(latent, size, strict=True))
+    valid = all(
+        2 * (2 ** (depth - 1) * n - 2) == side for n, side in zip(latent, size, strict=True)
+    )
 
     # layers
     x = image = layers.Input((height, width, channels), name="image")

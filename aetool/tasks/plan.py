@@ -56,9 +56,7 @@ class Plan:
             return None
 
 
-def make_plan(
-    *, recipe: str | None = None, arguments: Mapping | None = None, **options
-) -> Plan:
+def make_plan(*, recipe: str | None = None, arguments: Mapping | None = None, **options) -> Plan:
     """Fill in a plan: options, where not None, override the recipe, which overrides defaults.
 
     Args:

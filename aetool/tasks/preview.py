@@ -1,4 +1,4 @@
-"""Pictures of a model while it learns: the same ones redrawn after every epoch, then animated."""
+"""Pictures of a model while it learns: the same ones after every epoch, then animated."""
 
 from pathlib import Path
 
@@ -43,7 +43,7 @@ class Preview:
         self._arrays = arrays
 
     def draw(self, model, epoch: int) -> None:
-        """Write epoch-0001.png and so on: inputs above outputs (above truths, where they differ)."""
+        """Write epoch-0001.png and so on: inputs above outputs, above truths where they differ."""
         outputs = np.asarray(model.predict_on_batch(self._inputs), np.float32)
         drawn = [self._picture(x, y) for x, y in zip(self._inputs, outputs, strict=True)]
         inputs = [_uint8(x) for x in self._inputs]
@@ -75,8 +75,9 @@ class Preview:
 
 def plot_curves(path: Path, history: dict[str, list[float]]) -> None:
     """Draw the loss of every epoch into a picture file."""
+    figure = curves({name: np.asarray(values) for name, values in history.items()})
     with replacing(path) as temporary:
-        save_figure(curves({name: np.asarray(values) for name, values in history.items()}), temporary)
+        save_figure(figure, temporary)
 
 
 def _uint8(values: np.ndarray) -> np.ndarray:

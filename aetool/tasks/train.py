@@ -1,4 +1,4 @@
-"""Train a model: the part that decides whether there is anything to do, before Keras is imported."""
+"""Train a model: first whether there is anything to do, before Keras is imported."""
 
 from collections.abc import Callable
 from dataclasses import dataclass
@@ -133,7 +133,8 @@ def running_path(output: Path) -> Path:
 def _refuse_existing(output: Path, running: Path) -> None:
     for path, what in ((output, "exists"), (running, "holds an unfinished training")):
         if path.exists():
-            raise OutputError(f"{path} {what}", "continue with --resume or replace with --overwrite")
+            hint = "continue with --resume or replace with --overwrite"
+            raise OutputError(f"{path} {what}", hint)
 
 
 def _resumable(output: Path, running: Path, options: dict, digest: str) -> Checkpoint | None:

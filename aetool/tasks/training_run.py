@@ -10,7 +10,7 @@ import keras
 import numpy as np
 
 import aetool
-from aetool.analysis.anomaly import calibrate
+from aetool.analysis.anomaly import calibrate, scores
 from aetool.errors import Failure, FormatError, Interrupted
 from aetool.images.color import ab_bins
 from aetool.images.source import Source, open_source
@@ -90,9 +90,7 @@ class TrainingRun:
 
     def _split(self) -> tuple[Source, Source | None]:
         fraction = self.plan.held_out_fraction
-        train, held_out = split(
-            self.source, fraction or 0.0, self.plan.only, self.settings.seed
-        )
+        train, held_out = split(self.source, fraction or 0.0, self.plan.only, self.settings.seed)
         if fraction is None:
             held_out, _ = split(open_source(self.plan.validation), 0.0, self.plan.only, 0)
         return train, held_out
@@ -241,7 +239,7 @@ class TrainingRun:
         if previews and self.state.epoch == 0 and self.state.step == 0:
             previews.draw(self.learner.model, 0)
 
-        def on_step(epoch, step, steps, logs):
+        def on_step(epoch, step, steps):
             if self.listeners.step:
                 self.listeners.step(epoch * steps + step, settings.epochs * steps)
 
@@ -352,12 +350,11 @@ class TrainingRun:
     def _calibrate(self, checkpoint: Checkpoint) -> None:
         """Score the held-out normals with the engine that will score new pictures."""
         engine = Engine(rebuild(replace(checkpoint)).model)
-        scores = []
+        blocks = []
         for start in range(0, len(self.held_out), engine.batch_size):
             rows = np.arange(start, min(start + engine.batch_size, len(self.held_out)))
             x, _ = reconstruct_pair(self.held_out.take(rows))
-            difference = engine.predict(x)["reconstruction"] - x
-            scores.append(np.mean(np.square(difference), axis=(1, 2, 3)))
-        scores = np.sort(np.concatenate(scores).astype(np.float64))
-        checkpoint.metadata["calibration"] = {**calibrate(scores), "precision": engine.precision}
-        checkpoint.arrays["calibration/scores"] = scores
+            blocks.append(scores(x, engine.predict(x)["reconstruction"]))
+        ascending = np.sort(np.concatenate(blocks))
+        checkpoint.metadata["calibration"] = {**calibrate(ascending), "precision": engine.precision}
+        checkpoint.arrays["calibration/scores"] = ascending

@@ -2,41 +2,13 @@
 
 import math
 from collections.abc import Callable
-from dataclasses import dataclass, field
-
-import keras
-import numpy as np
+from dataclasses import dataclass
 
 from aetool.errors import TrainingError
 from aetool.training.batches import Batches
 from aetool.training.optimizers import scheduled_rate
 from aetool.training.settings import Settings
-
-
-@dataclass(slots=True)
-class RunState:
-    """Where a run stands.
-
-    Args:
-        epoch: epochs done.
-        step: steps done of the epoch in hand.
-        history: a value an epoch for each metric.
-        best: the lowest validation (or training) loss so far, with early stopping.
-        best_epoch: the epoch it was reached in, counted from 1.
-        best_weights: {variable path: array} of that epoch.
-        stopped_early: whether patience ran out.
-    """
-
-    epoch: int = 0
-    step: int = 0
-    history: dict[str, list[float]] = field(default_factory=dict)
-    best: float = math.inf
-    best_epoch: int = 0
-    best_weights: dict[str, np.ndarray] | None = None
-    stopped_early: bool = False
-
-    def finished(self, settings: Settings) -> bool:
-        return self.epoch >= settings.epochs or self.stopped_early
+from aetool.training.state import Means, RunState
 
 
 @dataclass(frozen=True, slots=True)
@@ -44,13 +16,13 @@ class Hooks:
     """What a run calls out to.
 
     Args:
-        step: (epoch from 0, steps done, steps an epoch, the epoch's means so far).
+        step: (epoch from 0, steps done, steps an epoch).
         epoch: (state), after each epoch's validation.
         save: (state), when the state is worth keeping.
         stop: gives a signal's number when the run should end after this step, else 0.
     """
 
-    step: Callable[[int, int, int, dict[str, float]], None] = lambda *_: None
+    step: Callable[[int, int, int], None] = lambda *_: None
     epoch: Callable[[RunState], None] = lambda _: None
     save: Callable[[RunState], None] = lambda _: None
     stop: Callable[[], int] = lambda: 0
@@ -67,7 +39,7 @@ def run(
     """Train until the epochs are done, patience runs out or a signal comes.
 
     Args:
-        learner: `start_epoch`, `set_rate`, `train_batch`, `test_batch`, `model`.
+        learner: `set_rate`, `train_batch`, `test_batch`, `weights`.
         state: changed in place.
 
     Returns:
@@ -78,9 +50,6 @@ def run(
     """
     steps = len(batches)
     while not state.finished(settings):
-        if state.step == 0:
-            learner.start_epoch()
-        logs = {}
         for x, y in batches.epoch(state.epoch, state.step):
             done = state.epoch * steps + state.step
             learner.set_rate(
@@ -88,27 +57,28 @@ def run(
                     settings.schedule, settings.learning_rate, done, settings.epochs * steps
                 )
             )
-            logs = learner.train_batch(x, y)
-            if not math.isfinite(logs["loss"]):
+            values = learner.train_batch(x, y)
+            if not math.isfinite(values["loss"]):
+                where = f"epoch {state.epoch + 1}, step {state.step + 1}"
                 raise TrainingError(
-                    f"the loss is {logs['loss']} in epoch {state.epoch + 1}, step {state.step + 1}",
+                    f"the loss is {values['loss']} in {where}",
                     "a lower --learning-rate or --precision float32 may help",
                 )
+            state.means.add(values, len(x))
             state.step += 1
-            hooks.step(state.epoch, state.step, steps, logs)
+            hooks.step(state.epoch, state.step, steps)
             if state.step < steps and hooks.stop():
                 hooks.save(state)
                 return hooks.stop()
+        means = state.means.values()
         if validation is not None:
-            learner.start_epoch()
-            held_out = {}
+            held_out = Means()
             for x, y in validation.epoch(0):
-                held_out = learner.test_batch(x, y)
-            logs |= {f"val_{name}": value for name, value in held_out.items()}
-        for name, value in logs.items():
+                held_out.add(learner.test_batch(x, y), len(x))
+            means |= {f"val_{name}": value for name, value in held_out.values().items()}
+        for name, value in means.items():
             state.history.setdefault(name, []).append(value)
-        state.epoch += 1
-        state.step = 0
+        state.epoch, state.step, state.means = state.epoch + 1, 0, Means()
         if settings.patience is not None:
             _watch(learner, settings, state)
         hooks.epoch(state)
@@ -123,8 +93,6 @@ def _watch(learner, settings: Settings, state: RunState) -> None:
     watched = state.history.get("val_loss", state.history["loss"])[-1]
     if watched < state.best:
         state.best, state.best_epoch = watched, state.epoch
-        state.best_weights = {
-            v.path: keras.ops.convert_to_numpy(v.value) for v in learner.model.variables
-        }
+        state.best_weights = learner.weights()
     elif state.epoch - state.best_epoch >= settings.patience:
         state.stopped_early = True

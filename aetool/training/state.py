@@ -1,11 +1,61 @@
-"""A running training as plain arrays: what MODEL.h5.train keeps under /training."""
+"""Where a training stands, and the same as plain arrays for MODEL.h5.train. Light: no Keras."""
 
 import json
 import math
+from dataclasses import dataclass, field
 
 import numpy as np
 
-from aetool.training.loop import RunState
+from aetool.training.settings import Settings
+
+
+@dataclass(slots=True)
+class Means:
+    """Means over the pictures of an epoch, whatever the size of its batches.
+
+    Args:
+        sums: of each value times the pictures it was the mean of.
+        pictures: how many so far.
+    """
+
+    sums: dict[str, float] = field(default_factory=dict)
+    pictures: int = 0
+
+    def add(self, values: dict[str, float], pictures: int) -> None:
+        for name, value in values.items():
+            self.sums[name] = self.sums.get(name, 0.0) + value * pictures
+        self.pictures += pictures
+
+    def values(self) -> dict[str, float]:
+        return {name: total / self.pictures for name, total in self.sums.items()}
+
+
+@dataclass(slots=True)
+class RunState:
+    """Where a run stands.
+
+    Args:
+        epoch: epochs done.
+        step: steps done of the epoch in hand.
+        means: of the epoch in hand.
+        history: a value an epoch for each metric.
+        best: the lowest validation (or training) loss so far, with early stopping.
+        best_epoch: the epoch it was reached in, counted from 1.
+        best_weights: {variable path: array} of that epoch.
+        stopped_early: whether patience ran out.
+    """
+
+    epoch: int = 0
+    step: int = 0
+    means: Means = field(default_factory=Means)
+    history: dict[str, list[float]] = field(default_factory=dict)
+    best: float = math.inf
+    best_epoch: int = 0
+    best_weights: dict[str, np.ndarray] | None = None
+    stopped_early: bool = False
+
+    def finished(self, settings: Settings) -> bool:
+        return self.epoch >= settings.epochs or self.stopped_early
 
 
 def pack(state: RunState, learner_state: dict[str, np.ndarray], extra: dict) -> dict:
@@ -13,12 +63,13 @@ def pack(state: RunState, learner_state: dict[str, np.ndarray], extra: dict) -> 
 
     Args:
         state: of the loop.
-        learner_state: of the regime (optimizer, running means, random state).
+        learner_state: of the regime (optimizer, random state).
         extra: plain values to keep beside it, such as the options of the run.
     """
     document = {
         "epoch": state.epoch,
         "step": state.step,
+        "means": {"sums": state.means.sums, "pictures": state.means.pictures},
         "history": state.history,
         "best": state.best if math.isfinite(state.best) else None,
         "best_epoch": state.best_epoch,
@@ -44,6 +95,7 @@ def unpack(training: dict) -> tuple[RunState, dict[str, np.ndarray]]:
     state = RunState(
         epoch=document["epoch"],
         step=document["step"],
+        means=Means(**document["means"]),
         history={name: list(values) for name, values in document["history"].items()},
         best=math.inf if document["best"] is None else document["best"],
         best_epoch=document["best_epoch"],

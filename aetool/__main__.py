@@ -1,0 +1,5 @@
+"""python -m aetool."""
+
+from aetool.cli.app import main
+
+main()

@@ -1,0 +1,111 @@
+"""aetool colorize."""
+
+from pathlib import Path
+from typing import Annotated
+
+from typer import Argument, Option
+
+from aetool.cli import options
+from aetool.errors import UsageError
+
+EPILOG = """Examples:
+
+  aetool colorize scans/ coloured/
+  aetool colorize - - < grey.jpg > colour.png
+  aetool colorize photos/ --evaluate --compare strips/ --json
+"""
+
+
+def colorize(
+    source: options.SourceArg,
+    out: Annotated[
+        Path | None,
+        Argument(
+            metavar="OUT",
+            help="Folder to write to; for one image, a file or - (PNG on stdout).",
+            show_default=False,
+        ),
+    ] = None,
+    checkpoint: Annotated[
+        Path | None,
+        Option(
+            "--checkpoint",
+            "-c",
+            metavar="MODEL.h5",
+            envvar="AETOOL_CHECKPOINT",
+            help="Trained colorizer instead of the one that ships.",
+            show_default=False,
+        ),
+    ] = None,
+    saturation: Annotated[
+        float,
+        Option("--saturation", metavar="FACTOR", help="Factor on the colours, 0 to 10."),
+    ] = 1.0,
+    evaluate: Annotated[
+        bool,
+        Option("--evaluate", help="Measure against SOURCE's own colours; OUT may be left out."),
+    ] = False,
+    compare: Annotated[
+        Path | None,
+        Option(
+            "--compare",
+            metavar="DIR",
+            help="Also write strips: grey, coloured, and SOURCE's own colours.",
+            show_default=False,
+        ),
+    ] = None,
+    overwrite: options.OverwriteOpt = False,
+    batch_size: options.BatchSizeOpt = None,
+    precision: options.PrecisionOpt = "auto",
+    max_pixels: options.MaxPixelsOpt = 500_000_000,
+    allow_failures: options.AllowFailuresOpt = "0",
+    json: options.JsonOpt = False,
+    quiet: options.QuietOpt = False,
+    verbose: options.VerboseOpt = False,
+) -> None:
+    """Colour grey photographs of any size.
+
+    Each keeps its name, size, format, EXIF and its own grey: only colour is added.
+    What is already done, and newer than picture and model, is skipped.
+    """
+    from aetool.cli.output import Output
+    from aetool.tasks.colorize import colorize_images
+
+    talk = Output(json=json, quiet=quiet, verbose=verbose)
+    if json and str(out) == "-":
+        raise UsageError(
+            "--json and the picture cannot both go to standard output",
+            hint="name a file for the picture",
+        )
+    with talk.progress("Colouring") as progress:
+        result = colorize_images(
+            source,
+            out,
+            checkpoint=checkpoint,
+            saturation=saturation,
+            evaluate=evaluate,
+            compare=compare,
+            overwrite=overwrite,
+            batch_size=batch_size,
+            precision=precision,
+            max_pixels=max_pixels,
+            progress=progress,
+            note=talk.note,
+        )
+    talk.finish(result, summary=_summary(result), allow_failures=allow_failures)
+
+
+def _summary(result) -> str:
+    pictures = "1 picture" if result.read == 1 else f"{result.read} pictures"
+    counts = f"{pictures} coloured in {result.seconds:.1f} s"
+    if result.skipped:
+        counts += f", {result.skipped} already there"
+    if result.failed:
+        counts += f", {len(result.failed)} failed"
+    if result.psnr is None:
+        return counts
+    return (
+        f"{counts}\n"
+        f"PSNR {result.psnr:.2f} dB (left grey: {result.psnr_grey:.2f} dB), "
+        f"colourfulness {result.colorfulness:.1f} (truth: {result.colorfulness_true:.1f})"
+    )

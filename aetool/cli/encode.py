@@ -1,0 +1,79 @@
+"""aetool encode."""
+
+from typing import Annotated, Literal
+
+from typer import Option
+
+from aetool.cli import options
+
+EPILOG = """Examples:
+
+  aetool encode scans/ -c model.h5 -o latents.h5
+
+  aetool encode mnist.npz/test -c model.h5 -o - | aetool cluster - -k 10
+"""
+
+
+def encode(
+    source: options.SourceArg,
+    output: options.OutputOpt,
+    checkpoint: options.CheckpointOpt = None,
+    layer: Annotated[
+        str | None,
+        Option("--layer", metavar="NAME", help="Layer to take instead of the family's latent one."),
+    ] = None,
+    pool: Annotated[
+        Literal["none", "mean"],
+        Option("--pool", metavar="HOW", help="none, or mean over each feature map."),
+    ] = "none",
+    pixels: Annotated[
+        bool,
+        Option("--pixels", help="Write the pixels themselves, without a model: the baseline."),
+    ] = False,
+    size: Annotated[
+        str | None,
+        Option(
+            "--size",
+            metavar="N|WxH",
+            help="Size of --pixels; that of the first picture without it.",
+        ),
+    ] = None,
+    batch_size: options.BatchSizeOpt = None,
+    precision: options.PrecisionOpt = "auto",
+    max_pixels: options.MaxPixelsOpt = 500_000_000,
+    allow_failures: options.AllowFailuresOpt = "0",
+    json: options.JsonOpt = False,
+    quiet: options.QuietOpt = False,
+    verbose: options.VerboseOpt = False,
+) -> None:
+    """Turn images into latents: the numbers a model's encoder gives them.
+
+    One row an image, in the order of SOURCE, in an .h5 file that cluster and pca read.
+    """
+    from aetool.cli.output import Output
+    from aetool.tasks.encode import encode_images
+    from aetool.tasks.plan import parse_size
+
+    out = Output(json=json, quiet=quiet, verbose=verbose)
+    out.check_stdout(output)
+    with out.progress("Encoding") as progress:
+        result = encode_images(
+            source,
+            output,
+            checkpoint,
+            layer=layer,
+            pool=pool,
+            pixels=pixels,
+            size=parse_size(size) if size else None,
+            batch_size=batch_size,
+            precision=precision,
+            max_pixels=max_pixels,
+            progress=progress,
+            note=out.note,
+        )
+    out.finish(
+        result,
+        summary=f"{result.rows} images encoded in {result.seconds:.1f} s, "
+        f"{result.dimensions or 0} numbers each",
+        allow_failures=allow_failures,
+    )

@@ -1,0 +1,135 @@
+"""Arguments and options that several commands share: the same name means the same everywhere.
+
+Aliases only. An alias without a default in a command's signature is required there.
+"""
+
+from pathlib import Path
+from typing import Annotated, Literal
+
+from typer import Argument, Option
+
+from aetool.cli.output import Allowance
+
+RUN_PANEL = "Running"
+REPORT_PANEL = "Reporting"
+
+SourceArg = Annotated[
+    str,
+    Argument(
+        metavar="SOURCE",
+        help="A folder, image, @list.txt, - (stdin), array file, or set such as sklearn:digits.",
+        show_default=False,
+    ),
+]
+OutArg = Annotated[
+    Path,
+    Argument(
+        metavar="OUT",
+        help="Folder to write to; for one image, a file or - (PNG on stdout).",
+        show_default=False,
+    ),
+]
+LatentsArg = Annotated[
+    str,
+    Argument(
+        metavar="LATENTS",
+        help="Latents .h5 from encode, - (stdin), or .npy, .npz, .csv.",
+        show_default=False,
+    ),
+]
+
+OutputOpt = Annotated[
+    Path,
+    Option("--output", "-o", metavar="FILE", help="File to write.", show_default=False),
+]
+TableOpt = Annotated[
+    Path | None,
+    Option("--output", "-o", metavar="CSV", help="Table to write; stdout without it."),
+]
+CheckpointOpt = Annotated[
+    Path | None,
+    Option(
+        "--checkpoint",
+        "-c",
+        metavar="MODEL.h5",
+        envvar="AETOOL_CHECKPOINT",
+        help="Trained model.",
+        show_default=False,
+    ),
+]
+
+BatchSizeOpt = Annotated[
+    int | None,
+    Option(
+        "--batch-size",
+        metavar="N",
+        min=1,
+        help="Pictures at a time; chosen by the program without it.",
+        rich_help_panel=RUN_PANEL,
+    ),
+]
+PrecisionOpt = Annotated[
+    Literal["auto", "float32", "bfloat16"],
+    Option(
+        "--precision",
+        metavar="TYPE",
+        help="auto, float32 or bfloat16; auto: bfloat16 where the processor is built for it.",
+        rich_help_panel=RUN_PANEL,
+    ),
+]
+SeedOpt = Annotated[
+    int,
+    Option(
+        "--seed",
+        metavar="N",
+        min=0,
+        max=2**32 - 1,
+        help="Start of every random choice.",
+        rich_help_panel=RUN_PANEL,
+    ),
+]
+OverwriteOpt = Annotated[
+    bool,
+    Option(
+        "--overwrite",
+        help="Do again what is already done.",
+        rich_help_panel=RUN_PANEL,
+    ),
+]
+AllowFailuresOpt = Annotated[
+    Allowance,
+    Option(
+        "--allow-failures",
+        metavar="N|P%",
+        parser=Allowance.parse,
+        help="Exit 0 when at most so many inputs could not be read.",
+        rich_help_panel=RUN_PANEL,
+    ),
+]
+MaxPixelsOpt = Annotated[
+    int,
+    Option(
+        "--max-pixels",
+        metavar="N",
+        min=1,
+        help="Refuse larger pictures.",
+        rich_help_panel=RUN_PANEL,
+    ),
+]
+
+JsonOpt = Annotated[
+    bool,
+    Option(
+        "--json",
+        help="Print the result as one JSON object.",
+        rich_help_panel=REPORT_PANEL,
+    ),
+]
+QuietOpt = Annotated[
+    bool,
+    Option("--quiet", "-q", help="Say nothing but errors.", rich_help_panel=REPORT_PANEL),
+]
+VerboseOpt = Annotated[
+    bool,
+    Option("--verbose", "-v", help="Say more.", rich_help_panel=REPORT_PANEL),
+]

@@ -1,0 +1,272 @@
+"""Grey photographs in, the same photographs in colour out."""
+
+import math
+import time
+from collections.abc import Callable
+from contextlib import ExitStack
+from dataclasses import dataclass, replace
+from importlib import resources
+from pathlib import Path
+
+import numpy as np
+
+from aetool.errors import Failure, FormatError, UsageError
+from aetool.images.chroma import (
+    ab_to_chroma,
+    chroma_of,
+    colorfulness,
+    grey_of,
+    join,
+    strips,
+    unit,
+)
+from aetool.images.color import annealed_mean
+from aetool.images.decode import Picture, fit
+from aetool.images.quality import PSNR_CEILING
+from aetool.images.source import MAX_PIXELS, Source, open_source
+from aetool.images.write import output_name
+from aetool.inference.prepare import prepare
+from aetool.inference.stream import Item, Outputs, Progress, stream
+from aetool.storage.checkpoint import Checkpoint, read_checkpoint
+from aetool.tasks.encode import note_pages
+from aetool.tasks.outputs import output_folder, planned, write_picture
+
+COMPARISON_SIDE = 1024  # the longer side of each picture in a strip, at most
+
+
+@dataclass(frozen=True, slots=True)
+class ColorizeResult:
+    """What a run did; the last four are means over the pictures that came in colour, or None.
+
+    Args:
+        read: pictures decoded.
+        written: pictures written.
+        skipped: pictures whose result was already there.
+        failed: pictures left out.
+        seconds: of the whole run.
+        psnr: of the results against the truth, in dB.
+        psnr_grey: what leaving them grey scores.
+        colorfulness: of the results (Hasler and Suesstrunk, 2003).
+        colorfulness_true: of the truth.
+    """
+
+    read: int
+    written: int
+    skipped: int
+    failed: list[Failure]
+    seconds: float
+    psnr: float | None = None
+    psnr_grey: float | None = None
+    colorfulness: float | None = None
+    colorfulness_true: float | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class _Work:
+    """What is kept of a picture while the network looks at its small version."""
+
+    picture: Picture  # its pixels grey, (h, w) uint8 or uint16
+    truth: np.ndarray | None  # (h, w, 3), where the picture came in colour and that is asked for
+
+    @property
+    def nbytes(self) -> int:
+        return self.picture.pixels.nbytes + (0 if self.truth is None else self.truth.nbytes)
+
+
+def colorize_images(
+    source: str,
+    out: Path | None,
+    *,
+    checkpoint: Path | None = None,
+    saturation: float = 1.0,
+    evaluate: bool = False,
+    compare: Path | None = None,
+    overwrite: bool = False,
+    batch_size: int | None = None,
+    precision: str = "auto",
+    max_pixels: int = MAX_PIXELS,
+    progress: Progress | None = None,
+    note: Callable[[str], None] | None = None,
+) -> ColorizeResult:
+    """Colour every picture of a source at its full size.
+
+    Args:
+        source: SOURCE as typed.
+        out: a folder, a file for one picture, "-" for PNG on standard output; None with `evaluate`
+            or `compare` writes no pictures.
+        checkpoint: a colorizer; by default the one that ships.
+        saturation: a factor on the colours, 0 to 10.
+        evaluate: take pictures that come in colour as the truth and measure against it; then no
+            picture is skipped.
+        compare: a folder for strips: the grey picture, the coloured one, the truth if known.
+        overwrite: colour again what is newer than its input and the checkpoint.
+        batch_size, precision: of the engine.
+        max_pixels: larger pictures are left out.
+        progress: called with (done, total).
+        note: called with remarks for people.
+
+    Raises:
+        UsageError: nothing to write to, or options that do not go together.
+        SourceError: the source cannot be opened.
+        FormatError: the checkpoint is damaged or no colorizer.
+        OutputError: another run writes to `out`, or nothing can be written there.
+    """
+    started = time.monotonic()
+    if out is None and compare is None and not evaluate:
+        raise UsageError("colorize needs OUT", "name a folder, or use --evaluate without OUT")
+    if not 0 <= saturation <= 10:
+        raise UsageError(f"--saturation {saturation} is not between 0 and 10")
+    path = checkpoint or shipped_checkpoint()
+    decoder = _Decoder(path, read_checkpoint(path, weights=False))
+    pictures = open_source(source, exclude=output_folder(out) if out else None)
+    _check_compare(compare, out, pictures)
+    keep_truth = evaluate or compare is not None
+    several_pages: list[int] = []
+    scores: dict[int, tuple[float, ...]] = {}
+
+    def load(i: int) -> Item:
+        picture = pictures.load(i, max_pixels=max_pixels)
+        if picture.frames > 1:
+            several_pages.append(i)
+        work = _Work(
+            replace(picture, pixels=grey_of(picture.pixels)),
+            picture.pixels if keep_truth and _in_color(picture.pixels) else None,
+        )
+        inputs = prepare(work.picture.pixels, decoder.preprocessing, decoder.size)
+        return Item(i, inputs, work, work.nbytes)
+
+    def make_engine():
+        # Here, and not above: a run with nothing to do must not wait for TensorFlow.
+        from aetool.inference.engine import Engine
+        from aetool.inference.load import load_model
+
+        return Engine(load_model(path).model, precision=precision, batch_size=batch_size)
+
+    with ExitStack() as stack:
+        results = None
+        if out is not None:
+            results = stack.enter_context(
+                planned(pictures, source, out, checkpoint=path, overwrite=overwrite or evaluate)
+            )
+
+        def finish(item: Item, outputs: Outputs) -> None:
+            work: _Work = item.payload
+            grey = work.picture.pixels
+            colored = join(grey, decoder.chroma(outputs, grey), saturation)
+            if results is not None:
+                write_picture(results.path(item.index), colored, work.picture)
+            if compare is not None:
+                strip = _strip(grey, colored, work.truth)
+                name = output_name(pictures.name(item.index))
+                write_picture(compare / name, strip, work.picture)
+            if evaluate and work.truth is not None:
+                scores[item.index] = _scores(grey, colored, work.truth)
+
+        todo = range(len(pictures)) if results is None else results.todo
+        failed = list(results.failures) if results else []
+        clashes = len(failed)
+        if todo:
+            failed += stream(pictures, todo, load, make_engine, finish, progress=progress)
+
+    note_pages(note, several_pages)
+    read = len(todo) - (len(failed) - clashes)
+    means = np.mean([scores[i] for i in sorted(scores)], axis=0).tolist() if scores else [None] * 4
+    return ColorizeResult(
+        read,
+        0 if results is None else read,
+        0 if results is None else results.skipped,
+        failed,
+        time.monotonic() - started,
+        *means,
+    )
+
+
+def shipped_checkpoint() -> Path:
+    """The colorizer in the package.
+
+    Raises:
+        FormatError: this installation has none.
+    """
+    path = Path(str(resources.files("aetool") / "weights" / "colorizer.h5"))
+    if not path.is_file():
+        raise FormatError(
+            "this installation lacks the colorizer that ships", "give another with -c MODEL.h5"
+        )
+    return path
+
+
+class _Decoder:
+    """What a colorizer's checkpoint says of its input and of its output, checked."""
+
+    def __init__(self, path: Path, checkpoint: Checkpoint):
+        metadata = checkpoint.metadata
+        if metadata["task"] != "colorize":
+            raise FormatError(
+                f"{path} is no colorizer: its task is {metadata['task']}",
+                "train one with --task colorize, or leave -c out for the one that ships",
+            )
+        # Colour is laid over the whole picture, so the network must see the whole picture.
+        self.preprocessing = {**metadata["preprocessing"], "fit": "stretch"}
+        self.size = tuple(self.preprocessing["size"])
+        self._output = metadata["output"][0]
+        decoding = self._output["decoding"]
+        if decoding not in ("rgb", "ab-bins"):
+            raise FormatError(
+                f"{path}: this version knows no output decoding {decoding!r}", "upgrade aetool"
+            )
+        self._bins = checkpoint.arrays.get("ab_bins")
+        if decoding == "ab-bins" and self._bins is None:
+            raise FormatError(f"{path} lacks the ab bins of its output", "train it again")
+
+    def chroma(self, outputs: Outputs, grey: np.ndarray) -> np.ndarray:
+        """One picture's chroma, float32 (h, w, 2), from its row of the network's outputs."""
+        values = outputs[self._output["name"]]
+        if self._output["decoding"] == "rgb":
+            return chroma_of(values)
+        return ab_to_chroma(annealed_mean(values, self._bins, self._output["temperature"]), grey)
+
+
+def _check_compare(compare: Path | None, out: Path | None, pictures: Source) -> None:
+    """Strips inside SOURCE would be coloured themselves by the next run."""
+    if compare is None:
+        return
+    folder = compare.resolve()
+    left_out = out is not None and folder.is_relative_to(out.resolve())
+    if out is not None and folder == out.resolve():
+        raise UsageError("--compare and OUT are the same folder", "name another for --compare")
+    if not left_out and pictures.path(0) is not None and folder.is_relative_to(pictures.root):
+        raise UsageError("--compare lies inside SOURCE", "name a folder outside")
+
+
+def _in_color(pixels: np.ndarray) -> bool:
+    """Whether any pixel is not neutral."""
+    if pixels.ndim == 2:
+        return False
+    return any((pixels[rows, :, :2] != pixels[rows, :, 1:]).any() for rows in strips(pixels.shape))
+
+
+def _scores(grey: np.ndarray, colored: np.ndarray, truth: np.ndarray) -> tuple[float, ...]:
+    """The last four fields of a ColorizeResult, for one picture."""
+    return (
+        _psnr(colored, truth),
+        _psnr(grey[..., None], truth),
+        colorfulness(colored),
+        colorfulness(truth),
+    )
+
+
+def _psnr(pixels: np.ndarray, truth: np.ndarray) -> float:
+    """PSNR in dB, strip by strip; (h, w, 3) or (h, w, 1) against (h, w, 3), of any depths."""
+    total = 0.0
+    for rows in strips(truth.shape):
+        difference = unit(pixels[rows]) - unit(truth[rows])
+        total += float(np.square(difference, dtype=np.float64).sum())
+    return min(PSNR_CEILING, -10 * math.log10(max(total, 1e-300) / truth.size))
+
+
+def _strip(grey: np.ndarray, colored: np.ndarray, truth: np.ndarray | None) -> np.ndarray:
+    """Grey, colour and truth side by side: uint8 (h, 2 or 3 times w, 3)."""
+    scale = min(1, COMPARISON_SIDE / max(grey.shape))
+    size = tuple(max(1, round(side * scale)) for side in grey.shape)
+    panels = [fit(pixels, size, 3) for pixels in (grey, colored, truth) if pixels is not None]
+    return (np.concatenate(panels, axis=1) * 255 + 0.5).astype(np.uint8)

@@ -1,0 +1,161 @@
+"""Where each picture's result goes, which results are already there, and how one is written."""
+
+import os
+import sys
+from collections.abc import Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass
+from pathlib import Path
+
+import numpy as np
+
+from aetool.errors import Failure, OutputError, UsageError
+from aetool.images.decode import Picture
+from aetool.images.source import Source
+from aetool.images.write import output_name, output_names, png_bytes, save_picture
+from aetool.storage.atomic import locked, replacing
+
+STDOUT = "-"
+NAME_BYTES = 255  # what the common file systems hold in one name
+
+
+@dataclass(frozen=True, slots=True)
+class Results:
+    """The results of one run over a source.
+
+    Args:
+        source: the pictures that go in.
+        out: the folder that mirrors the source, or the one file, or None for standard output.
+        one_file: `out` is the file itself.
+        todo: indices into `source` that this run has to do, ascending.
+        skipped: how many results are newer than their input and the checkpoint.
+        failures: inputs whose result would have another's name, or take the input's own place.
+    """
+
+    source: Source
+    out: Path | None
+    one_file: bool
+    todo: list[int]
+    skipped: int
+    failures: list[Failure]
+
+    def path(self, i: int) -> Path | None:
+        """The file that picture `i` becomes; None is standard output."""
+        if self.out is None or self.one_file:
+            return self.out
+        return self.out / output_name(self.source.name(i))
+
+
+def output_folder(out: str | Path) -> Path | None:
+    """What to leave out of SOURCE when it is opened: OUT, unless that is standard output."""
+    return None if str(out) == STDOUT else Path(out)
+
+
+@contextmanager
+def planned(
+    source: Source,
+    text: str,
+    out: str | Path,
+    *,
+    checkpoint: Path | None = None,
+    overwrite: bool = False,
+) -> Iterator[Results]:
+    """Hold OUT for this run alone and say what is left to do.
+
+    A result that is newer than its input and `checkpoint` is skipped unless `overwrite`. Two inputs
+    never share a result: one of them is a failure.
+
+    Args:
+        source: the opened SOURCE.
+        text: SOURCE as the user wrote it; one image in (or "-") may be one file out.
+        out: a folder, an image file, or "-".
+        checkpoint: the model the results depend on.
+        overwrite: skip nothing.
+
+    Raises:
+        UsageError: OUT is one file, SOURCE is not one image.
+        OutputError: another run writes to OUT, or OUT cannot be made.
+    """
+    one_image = len(source) == 1 and (text == "-" or Path(text).is_file() or Path(text).is_fifo())
+    if str(out) == STDOUT:
+        if not one_image:
+            raise UsageError("- as OUT takes one image as SOURCE", "name a folder for OUT")
+        yield Results(source, None, True, [0], 0, [])
+        return
+    out = Path(out)
+    one_file = not out.is_dir() and _is_image_name(out.name)
+    if one_file and not one_image:
+        raise UsageError(f"OUT is one picture, {out}, but SOURCE is not", "name a folder for OUT")
+    if not one_file and out.exists() and not out.is_dir():
+        raise OutputError(f"OUT is not a folder: {out}", "name a folder that exists or may be made")
+    with locked(out):
+        yield _plan(Results(source, out, one_file, [], 0, []), checkpoint, overwrite)
+
+
+def _plan(empty: Results, checkpoint: Path | None, overwrite: bool) -> Results:
+    source = empty.source
+    reference = _modified(checkpoint) if checkpoint else 0
+    shared = _array_time(source)
+    todo, skipped = [], 0
+    names, failures = output_names(source.name(i) for i in range(len(source)))
+    for i, name in enumerate(names):
+        if name is None:
+            continue
+        if len(os.fsencode(name.rpartition("/")[2])) > NAME_BYTES:
+            failures.append(Failure(source.name(i), "the name of its result would be too long"))
+            continue
+        path = source.path(i)
+        target = empty.path(i)
+        newest_input = max(reference, shared if path is None else _modified(path))
+        if path is not None and _same_file(path, target):
+            failures.append(Failure(source.name(i), "its result would replace it"))
+        elif not overwrite and _modified(target) > newest_input:
+            skipped += 1
+        else:
+            todo.append(i)
+    return Results(source, empty.out, empty.one_file, todo, skipped, failures)
+
+
+def write_picture(path: Path | None, pixels: np.ndarray, like: Picture | None) -> None:
+    """Write a result whole or not at all.
+
+    Args:
+        path: the file, whose suffix names the format; None writes PNG to standard output.
+        pixels: uint8 or uint16 (h, w) or (h, w, 3) sRGB.
+        like: the input, for its EXIF and resolution.
+
+    Raises:
+        OutputError: it cannot be written (disk full, no permission).
+    """
+    if path is not None:
+        with replacing(path) as temporary:
+            save_picture(temporary, pixels, like=like)
+        return
+    sys.stdout.buffer.write(png_bytes(pixels, like))
+    sys.stdout.buffer.flush()
+
+
+def _is_image_name(name: str) -> bool:
+    """A name that a picture can be written under as it stands."""
+    return bool(Path(name).suffix) and output_name(name) == name
+
+
+def _same_file(path: Path, target: Path) -> bool:
+    return target.exists() and path.exists() and path.samefile(target)
+
+
+def _modified(path: Path) -> int:
+    """Modification time in nanoseconds, 0 where no file can be seen."""
+    try:
+        return path.stat().st_mtime_ns
+    except OSError:
+        return 0
+
+
+def _array_time(source: Source) -> int:
+    """When the file behind an array source was modified; the source's root may end in a split."""
+    root = Path(source.root)
+    for candidate in (root, root.parent):
+        if candidate.is_file():
+            return _modified(candidate)
+    return 0

@@ -1,0 +1,261 @@
+"""Anomaly scores: the promise of the threshold, and the real command's tables and pictures."""
+
+import csv
+from dataclasses import replace
+
+import numpy as np
+import pytest
+from PIL import Image
+from sklearn.metrics import roc_auc_score
+
+from aetool.analysis import anomaly
+from aetool.images.decode import fit
+from aetool.images.source import open_source
+from aetool.inference.load import load_model
+from aetool.storage.checkpoint import read_checkpoint, write_checkpoint
+from aetool.tasks.anomaly import score_images
+
+
+def read_rows(path):
+    with open(path, encoding="utf-8", newline="") as stream:
+        return list(csv.DictReader(stream))
+
+
+@pytest.fixture(scope="module")
+def zeros_model(aetool, tmp_path_factory):
+    """A conv-ae that has seen the digit 0 alone."""
+    path = tmp_path_factory.mktemp("zeros") / "zeros.h5"
+    options = ["--model", "conv-ae", "--only", "0", "--epochs", "30", "--validation", "0.3", "-q"]
+    trained = aetool("train", "sklearn:digits", "-o", path, *options)
+    assert trained.status == 0, trained.stderr
+    return path
+
+
+def with_calibration(path, source, **changes):
+    """A copy of a checkpoint with other calibration metadata; None removes it."""
+    checkpoint = read_checkpoint(source)
+    about = {**checkpoint.metadata["calibration"], **changes} if changes else None
+    arrays = {} if about is None else checkpoint.arrays
+    metadata = {**checkpoint.metadata, "calibration": about}
+    write_checkpoint(path, replace(checkpoint, metadata=metadata, arrays=arrays))
+    return path
+
+
+# scores
+
+
+def test_the_score_is_the_mean_squared_error():
+    rng = np.random.default_rng(0)
+    a, b = rng.random((2, 5, 8, 6, 3))
+    np.testing.assert_allclose(anomaly.scores(a, b), np.square(a - b).reshape(5, -1).mean(axis=1))
+    assert anomaly.error_maps(a, b).shape == (5, 8, 6)
+
+
+@pytest.mark.parametrize("rate", [0.01, 0.05, 0.2])
+def test_the_threshold_keeps_its_promise_on_fresh_normals(rate):
+    rng = np.random.default_rng(1)
+    flagged = []
+    for _ in range(300):
+        calibration, fresh = rng.gamma(2, size=(2, 400))
+        flagged.append((fresh > anomaly.threshold(calibration, rate)).mean())
+    assert rate * 0.7 < np.mean(flagged) <= rate * 1.03
+
+
+def test_flagged_means_a_p_value_of_at_most_the_rate():
+    rng = np.random.default_rng(2)
+    calibration, scores = rng.random(199), rng.random(2000)
+    for rate in (0.01, 0.07, 0.29, 1.0):
+        flagged = scores > anomaly.threshold(calibration, rate)
+        p_values = anomaly.p_values(scores, calibration)
+        agree = flagged == (p_values <= rate)
+        assert agree.all() or rate == 1.0
+
+
+def test_p_values_count_the_normals_that_are_as_high():
+    calibration = np.array([3.0, 1.0, 2.0, 2.0])
+    values = anomaly.p_values(np.array([0.5, 2.0, 2.5, 9.0]), calibration)
+    np.testing.assert_allclose(values, [1, 4 / 5, 2 / 5, 1 / 5])
+
+
+def test_a_rate_below_what_the_count_supports_gives_the_highest_score():
+    calibration = np.arange(50.0)
+    assert anomaly.threshold(calibration, 0.001) == 49
+    assert anomaly.smallest_rate(50) == pytest.approx(1 / 51)
+    assert anomaly.calibrate(calibration) == {
+        "score": "mse",
+        "quantile": 0.99,
+        "threshold": 49.0,
+        "count": 50,
+    }
+
+
+def test_auroc_agrees_with_scikit_learn_and_is_none_for_one_class():
+    rng = np.random.default_rng(3)
+    scores, anomalous = rng.integers(0, 20, 300).astype(float), rng.random(300) < 0.3
+    assert anomaly.auroc(scores, anomalous) == pytest.approx(roc_auc_score(anomalous, scores))
+    assert anomaly.auroc(scores, np.zeros(300, bool)) is None
+    assert anomaly.auroc(np.array([]), np.array([], bool)) is None
+
+
+# the command
+
+
+def test_other_digits_stand_out(aetool, zeros_model, tmp_path):
+    table = tmp_path / "scores.csv"
+    done = aetool("anomaly", "sklearn:digits", "-c", zeros_model, "-o", table, "--json")
+    assert done.status == 0, done.stderr
+    rows = read_rows(table)
+    assert list(rows[0]) == ["path", "label", "score", "p_value", "anomaly"]
+    source = open_source("sklearn:digits")
+    assert [row["path"] for row in rows] == [source.name(i) for i in range(1797)]
+    scores = np.array([float(row["score"]) for row in rows])
+    others = np.array([row["label"] != "0" for row in rows])
+    assert done.json["auroc"] == pytest.approx(roc_auc_score(others, scores), abs=1e-6)
+    assert done.json["auroc"] > 0.8
+    flagged = np.array([row["anomaly"] == "1" for row in rows])
+    assert done.json["anomalies"] == flagged.sum() > 0
+    margin = scores - done.json["threshold"]
+    clear = np.abs(margin) > 1e-6  # one held-out picture is the threshold itself
+    np.testing.assert_array_equal(flagged[clear], margin[clear] > 0)
+    assert flagged[~others].mean() < 0.1
+
+
+def test_scores_are_those_of_the_calibration(zeros_model, tmp_path):
+    """The held-out pictures score exactly what training noted, so p-values mean what they say."""
+    table = tmp_path / "scores.csv"
+    score_images("sklearn:digits", table, zeros_model)
+    scores = np.array([float(row["score"]) for row in read_rows(table)])
+    for noted in read_checkpoint(zeros_model).arrays["calibration/scores"]:
+        assert np.abs(scores - noted).min() < 1e-6
+
+
+def test_scores_are_reconstruction_errors(zeros_model, tmp_path):
+    table = tmp_path / "scores.csv"
+    score_images("sklearn:digits", table, zeros_model, precision="float32")
+    source = open_source("sklearn:digits")
+    pictures = np.stack([fit(source.load(i).pixels, (8, 8), 1) for i in range(50)])
+    rebuilt = load_model(zeros_model).model.predict(pictures, verbose=0)
+    scores = [float(row["score"]) for row in read_rows(table)[:50]]
+    np.testing.assert_allclose(
+        scores, np.square(pictures - rebuilt).mean(axis=(1, 2, 3)), rtol=1e-4
+    )
+
+
+def test_a_threshold_is_a_threshold(aetool, zeros_model, tmp_path):
+    table = tmp_path / "scores.csv"
+    words = ["anomaly", "sklearn:digits", "-c", zeros_model, "-o", table, "--json"]
+    median = float(np.median([float(row["score"]) for row in _scored(aetool, words, table)]))
+    done = aetool(*words, "--threshold", median)
+    assert done.json["threshold"] == median
+    assert 890 <= done.json["anomalies"] <= 900
+    more = aetool(*words, "--false-alarms", "0.5").json["anomalies"]
+    assert more > aetool(*words, "--false-alarms", "0.05").json["anomalies"]
+    both = aetool(*words, "--false-alarms", "0.5", "--threshold", "1")
+    assert both.status == 2
+
+
+def _scored(aetool, words, table):
+    assert aetool(*words).status == 0
+    return read_rows(table)
+
+
+def test_a_rate_too_small_is_said_in_one_line(aetool, zeros_model, tmp_path):
+    words = ["-c", zeros_model, "-o", tmp_path / "s.csv", "--false-alarms", "0.0001"]
+    done = aetool("anomaly", "sklearn:digits", *words)
+    assert done.status == 0
+    assert "cannot promise fewer false alarms" in done.stderr
+
+
+def test_without_calibration_there_are_scores_only(aetool, zeros_model, tmp_path):
+    model = with_calibration(tmp_path / "plain.h5", zeros_model)
+    table = tmp_path / "scores.csv"
+    words = ["anomaly", "sklearn:digits", "-c", model, "-o", table]
+    done = aetool(*words, "--json")
+    assert done.status == 0
+    assert done.json["threshold"] is None and done.json["anomalies"] is None
+    assert "no calibration" in done.stderr
+    rows = read_rows(table)
+    assert {(row["p_value"], row["anomaly"]) for row in rows} == {("", "")}
+    assert aetool(*words, "--fail-on-anomaly").status == 2
+    assert aetool(*words, "--false-alarms", "0.1").status == 2
+    assert aetool(*words, "--threshold", "0.01", "--fail-on-anomaly").status == 3
+
+
+def test_anomalies_outrank_failures_in_the_exit_status(aetool, zeros_model, tmp_path):
+    folder = tmp_path / "parts"
+    folder.mkdir()
+    Image.new("L", (8, 8), 255).save(folder / "white.png")
+    (folder / "torn.png").write_bytes(b"")
+    words = ["anomaly", folder, "-c", zeros_model, "-o", tmp_path / "s.csv"]
+    assert aetool(*words, "--threshold", "0").status == 1
+    assert aetool(*words, "--threshold", "0", "--fail-on-anomaly").status == 3
+    assert aetool(*words, "--threshold", "9", "--fail-on-anomaly").status == 1
+    assert [row["path"] for row in read_rows(tmp_path / "s.csv")] == ["white.png"]
+
+
+def test_the_table_goes_to_standard_output(aetool, zeros_model, photos):
+    done = aetool("anomaly", photos, "-c", zeros_model, "-q")
+    assert done.status == 0
+    assert done.text.splitlines()[0] == "path,label,score,p_value,anomaly"
+    assert len(done.text.splitlines()) == 13
+    assert aetool("anomaly", photos, "-c", zeros_model, "--json").status == 2
+
+
+@pytest.mark.parametrize("precision", ["float32", "bfloat16"])
+def test_scores_follow_the_precision_of_the_calibration(zeros_model, tmp_path, precision):
+    model = with_calibration(tmp_path / "m.h5", zeros_model, precision=precision)
+    tables = [tmp_path / "auto.csv", tmp_path / "named.csv"]
+    notes = []
+    score_images("sklearn:digits", tables[0], model, note=notes.append)
+    score_images("sklearn:digits", tables[1], model, precision=precision, note=notes.append)
+    assert tables[0].read_bytes() == tables[1].read_bytes()
+    assert notes == []
+    other = "float32" if precision == "bfloat16" else "bfloat16"
+    score_images("sklearn:digits", tables[1], model, precision=other, note=notes.append)
+    assert len(notes) == 1 and precision in notes[0]
+
+
+def test_normal_without_labels_in_training_is_what_is_called_good(zeros_model, tmp_path):
+    checkpoint = read_checkpoint(zeros_model)
+    checkpoint.metadata["training"]["only"] = []
+    checkpoint.metadata["classes"] = []
+    write_checkpoint(tmp_path / "m.h5", checkpoint)
+    for label, grey in (("good", 0), ("scratched", 255), ("broken", 200)):
+        (tmp_path / "parts" / label).mkdir(parents=True)
+        Image.new("L", (8, 8), grey).save(tmp_path / "parts" / label / "1.png")
+    result = score_images(str(tmp_path / "parts"), tmp_path / "s.csv", tmp_path / "m.h5")
+    scores = {row["label"]: float(row["score"]) for row in read_rows(tmp_path / "s.csv")}
+    below = [scores["good"] < scores[label] for label in ("scratched", "broken")]
+    assert result.auroc == np.mean(below)
+    alone = score_images(str(tmp_path / "parts/good"), tmp_path / "s.csv", tmp_path / "m.h5")
+    assert alone.auroc is None
+
+
+def test_heatmaps_have_the_pictures_size_and_show_where(zeros_model, photos, tmp_path):
+    folder = tmp_path / "parts"
+    folder.mkdir()
+    pixels = np.zeros((40, 64), np.uint8)
+    pixels[24:, 40:] = 255
+    Image.fromarray(pixels).save(folder / "corner.gif")
+    Image.fromarray(np.zeros((16, 16), np.uint8)).save(folder / "black.png")
+    maps, over = tmp_path / "maps", tmp_path / "over"
+    plain = score_images(str(folder), tmp_path / "a.csv", zeros_model, heatmaps=maps)
+    score_images(str(folder), tmp_path / "b.csv", zeros_model, heatmaps=over, overlay=True)
+    assert plain.failed == []
+    assert (tmp_path / "a.csv").read_bytes() == (tmp_path / "b.csv").read_bytes()
+    assert sorted(path.name for path in maps.iterdir()) == ["black.png", "corner.gif.png"]
+    with Image.open(maps / "corner.gif.png") as picture:
+        heat = np.asarray(picture.convert("L"), float)
+    assert heat.shape == (40, 64)
+    assert heat[30:, 48:].mean() > heat[:20, :32].mean() + 20
+    with Image.open(over / "corner.gif.png") as picture:
+        assert picture.size == (64, 40) and picture.mode == "RGB"
+
+
+def test_two_pictures_never_share_a_heatmap(zeros_model, tmp_path):
+    folder = tmp_path / "parts"
+    folder.mkdir()
+    for name in ("a.gif", "a.gif.png"):
+        Image.new("L", (8, 8), 99).save(folder / name)
+    result = score_images(str(folder), tmp_path / "s.csv", zeros_model, heatmaps=tmp_path / "maps")
+    assert [failure.path for failure in result.failed] == ["a.gif.png"]

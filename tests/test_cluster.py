@@ -1,0 +1,234 @@
+"""aetool cluster, end to end: table, scores, sheets, and what it refuses."""
+
+import csv
+import io
+import json
+import subprocess
+import sys
+from pathlib import Path
+
+import numpy as np
+import pytest
+from PIL import Image
+
+from aetool.plots.sheets import GAP, MISSING, TILE
+from aetool.storage.latents import LatentsWriter
+
+CLASSES = ("bird", "cat", "dog")
+KEYS = [
+    "k",
+    "method",
+    "repeats",
+    "cluster_sizes",
+    "silhouette",
+    "purity_mean",
+    "purity_std",
+    "accuracy_mean",
+    "nmi_mean",
+    "ari_mean",
+    "failed",
+]
+
+
+@pytest.fixture
+def animals(tmp_path) -> tuple[Path, Path]:
+    """Twelve latents of three clear kinds, and the pictures they came from: one colour each."""
+    root = tmp_path / "animals"
+    names, labels, features = [], [], []
+    for number in range(12):
+        label = number % 3
+        name = f"{CLASSES[label]}/a {number}.png"
+        names.append(name)
+        labels.append(label)
+        # The higher the number, the further from its kind's middle.
+        features.append([10.0 * label, 0.1 * number * (-1) ** (number // 3)])
+        (root / name).parent.mkdir(parents=True, exist_ok=True)
+        Image.new("RGB", (16, 16), (20 * number, 0, 0)).save(root / name)
+    latents = tmp_path / "latents.h5"
+    settings = {"source": str(root), "class_names": CLASSES}
+    with LatentsWriter(latents, dimensions=2, feature_shape=(2,), **settings) as writer:
+        writer.append(np.array(features), range(12), names, labels)
+    return latents, root
+
+
+def table(text: str) -> tuple[list[str], list[list[str]]]:
+    rows = list(csv.reader(io.StringIO(text)))
+    return rows[0], rows[1:]
+
+
+def test_rows_come_in_input_order_with_cluster_and_distance(aetool, animals):
+    done = aetool("cluster", animals[0], "-k", 3, "-q")
+    assert done.status == 0, done.stderr
+    header, rows = table(done.text)
+    assert header == ["path", "label", "cluster", "distance"]
+    assert [row[0] for row in rows] == [f"{CLASSES[n % 3]}/a {n}.png" for n in range(12)]
+    assert [row[1] for row in rows] == [CLASSES[n % 3] for n in range(12)]
+    assert [row[2] for row in rows] == [str(n % 3) for n in range(12)]
+    points = np.array([0.1 * n * (-1) ** (n // 3) for n in range(0, 12, 3)])
+    expected = np.abs(points - points.mean())
+    assert np.allclose([float(row[3]) for row in rows[::3]], expected, atol=1e-5)
+
+
+def test_json_scores_clusters_against_labels(aetool, animals, tmp_path):
+    done = aetool("cluster", animals[0], "-k", 3, "-o", tmp_path / "c.csv", "--json")
+    assert done.status == 0, done.stderr
+    found = done.json
+    assert list(found) == KEYS
+    assert found["cluster_sizes"] == [4, 4, 4]
+    assert found["k"] == 3
+    assert found["method"] == "kmeans"
+    assert found["repeats"] == 1
+    assert found["silhouette"] > 0.9
+    assert found["purity_std"] == 0
+    for key in ("purity_mean", "accuracy_mean", "nmi_mean", "ari_mean"):
+        assert found[key] == pytest.approx(1)
+
+
+def test_scores_are_null_without_labels(aetool, tmp_path):
+    np.save(tmp_path / "rows.npy", np.random.default_rng(0).normal(size=(30, 3)))
+    done = aetool("cluster", tmp_path / "rows.npy", "-k", 1, "-o", tmp_path / "c.csv", "--json")
+    assert done.status == 0, done.stderr
+    empty = ("silhouette", "purity_mean", "purity_std", "accuracy_mean", "nmi_mean", "ari_mean")
+    assert [done.json[key] for key in empty] == [None] * 6
+    _, rows = table((tmp_path / "c.csv").read_text())
+    assert {row[1] for row in rows} == {""}
+
+
+def test_repeats_are_scored_together(aetool, tmp_path):
+    random = np.random.default_rng(0)
+    np.savez(tmp_path / "rows.npz", x=random.uniform(size=(300, 2)), y=np.arange(300) % 4)
+    done = aetool(
+        "cluster",
+        tmp_path / "rows.npz",
+        "-k",
+        11,
+        "--repeats",
+        4,
+        "-o",
+        tmp_path / "c.csv",
+        "--json",
+    )
+    assert done.status == 0, done.stderr
+    assert done.json["repeats"] == 4
+    assert done.json["purity_std"] > 0
+    assert sum(done.json["cluster_sizes"]) == 300
+
+
+def test_the_same_seed_gives_the_same_bytes_from_a_file_and_from_a_pipe(aetool, tmp_path):
+    random = np.random.default_rng(0)
+    path = tmp_path / "latents.h5"
+    with LatentsWriter(path, dimensions=4, feature_shape=(4,), source="x") as writer:
+        writer.append(random.normal(size=(200, 4)), range(200), [str(n) for n in range(200)])
+    first = aetool("cluster", path, "-k", 7, "--seed", 5, "-q")
+    piped = aetool("cluster", "-", "-k", 7, "--seed", 5, "-q", stdin=path.read_bytes())
+    assert first.status == piped.status == 0, piped.stderr
+    assert first.stdout == piped.stdout
+    assert first.stdout != aetool("cluster", path, "-k", 7, "--seed", 6, "-q").stdout
+
+
+def test_sheets_show_the_nearest_first(aetool, animals, tmp_path):
+    sheets = tmp_path / "sheets"
+    sheets.mkdir()
+    (sheets / "cluster-07.png").touch()  # of an earlier run with more clusters
+    (sheets / "mine.png").touch()
+    output = tmp_path / "c.csv"
+    done = aetool("cluster", animals[0], "-k", 3, "-o", output, "--sheets", sheets, "-q")
+    assert done.status == 0, done.stderr
+    names = ["cluster-00.png", "cluster-01.png", "cluster-02.png", "mine.png"]
+    assert sorted(path.name for path in sheets.iterdir()) == names
+    _, rows = table(output.read_text())
+    nearest = sorted((row for row in rows if row[2] == "0"), key=lambda row: float(row[3]))
+    with Image.open(sheets / "cluster-00.png") as sheet:
+        pixels = np.asarray(sheet)
+    middles = [GAP + TILE // 2 + n * (TILE + GAP) for n in range(4)]
+    reds = [20 * int(row[0].split()[1].removesuffix(".png")) for row in nearest]
+    assert pixels[GAP + TILE // 2, middles, 0].tolist() == reds
+
+
+def test_a_picture_that_is_gone_is_reported_and_left_grey(aetool, animals, tmp_path):
+    latents, root = animals
+    (root / "bird" / "a 0.png").unlink()
+    words = ["-k", 3, "-o", tmp_path / "c.csv", "--sheets", tmp_path / "s", "--json"]
+    done = aetool("cluster", latents, *words)
+    assert done.status == 1
+    assert [failure["path"] for failure in done.json["failed"]] == ["bird/a 0.png"]
+    with Image.open(tmp_path / "s" / "cluster-00.png") as sheet:
+        assert (np.asarray(sheet) == MISSING).all(axis=2).sum() == TILE * TILE
+    assert aetool("cluster", latents, *words, "--allow-failures", 1).status == 0
+
+
+def test_pictures_that_moved_are_found_by_name(aetool, animals, tmp_path):
+    latents, root = animals
+    moved = root.rename(tmp_path / "moved")
+    Image.new("RGB", (4, 4)).save(moved / "bird" / "a -1.png")  # shifts every position
+    words = ["-k", 3, "-o", tmp_path / "c.csv", "--sheets", tmp_path / "s", "-q"]
+    refused = aetool("cluster", latents, *words)
+    assert refused.status == 1
+    assert "--images" in refused.stderr
+    assert not (tmp_path / "c.csv").exists()
+    done = aetool("cluster", latents, *words, "--images", moved)
+    assert done.status == 0, done.stderr
+    assert len(list((tmp_path / "s").glob("*.png"))) == 3
+
+
+def test_images_of_another_source_are_refused(aetool, animals, photos, tmp_path):
+    words = ["-k", 3, "-o", tmp_path / "c.csv", "--sheets", tmp_path / "s"]
+    done = aetool("cluster", animals[0], *words, "--images", photos)
+    assert done.status == 1
+    assert "bird/a 0.png" in done.stderr
+
+
+def test_rows_of_a_bare_table_are_the_pictures_in_order(aetool, animals, tmp_path):
+    np.save(tmp_path / "rows.npy", np.arange(12.0)[:, None])
+    words = ["-k", 2, "-o", tmp_path / "c.csv", "--sheets", tmp_path / "s", "-q"]
+    done = aetool("cluster", tmp_path / "rows.npy", *words, "--images", animals[1])
+    assert done.status == 0, done.stderr
+    assert len(list((tmp_path / "s").glob("*.png"))) == 2
+
+
+@pytest.mark.parametrize(
+    ("words", "status", "message"),
+    [
+        (["-k", 13], 2, "13 clusters cannot be made of 12 rows"),
+        (["-k", 0], 2, "-k"),
+        ([], 2, "-k"),
+        (["-k", 3, "--json"], 2, "standard output"),
+        (["-k", 3, "--images", "x"], 2, "--sheets"),
+    ],
+)
+def test_wrong_usage_is_named(aetool, animals, words, status, message):
+    done = aetool("cluster", animals[0], *words)
+    assert done.status == status
+    assert message in done.stderr
+    assert not done.stdout
+
+
+def test_latents_that_cannot_be_clustered_are_named(aetool, tmp_path):
+    np.save(tmp_path / "nan.npy", np.array([[0.0, 1.0], [np.nan, 2.0], [3.0, 4.0]]))
+    done = aetool("cluster", tmp_path / "nan.npy", "-k", 2)
+    assert done.status == 1
+    assert "row 1" in done.stderr
+    path = tmp_path / "empty.h5"
+    with LatentsWriter(path, dimensions=4, feature_shape=(4,), source="x"):
+        pass
+    words = ["-k", 2, "-o", tmp_path / "c.csv", "--sheets", tmp_path / "s", "--images", tmp_path]
+    Image.new("RGB", (4, 4)).save(tmp_path / "a.png")
+    done = aetool("cluster", path, *words)
+    assert done.status == 1
+    assert "no rows" in done.stderr
+
+
+def test_no_network_library_is_imported_even_for_sheets(animals, tmp_path):
+    script = (
+        "import json, sys; from aetool.cli.app import run; status = run(sys.argv[1:]);"
+        "print(json.dumps([status, [m for m in ('tensorflow', 'keras', 'matplotlib')"
+        " if m in sys.modules]]))"
+    )
+    words = ["-k", "3", "-o", str(tmp_path / "c.csv"), "--sheets", str(tmp_path / "s"), "-q"]
+    done = subprocess.run(
+        [sys.executable, "-c", script, "cluster", str(animals[0]), *words],
+        cwd=Path(__file__).parents[1],
+        capture_output=True,
+        text=True,
+    )
+    assert json.loads(done.stdout.splitlines()[-1]) == [0, []], done.stderr

@@ -1,0 +1,341 @@
+"""Colorize by the real command: every readable picture right, every other one named."""
+
+import os
+import subprocess
+import sys
+from io import BytesIO
+from pathlib import Path
+
+import numpy as np
+import pytest
+from PIL import Image
+
+from aetool.errors import FormatError, OutputError, UsageError
+from aetool.images.chroma import join
+from aetool.images.color import ab_bins, rgb_to_lab
+from aetool.storage.atomic import locked
+from aetool.storage.checkpoint import Checkpoint, write_checkpoint
+from aetool.tasks.colorize import colorize_images
+
+WEIGHTS = np.array([0.299, 0.587, 0.114])
+ORANGE = np.array([0.7, 0.5, 0.3])  # what the tiny model sees everywhere
+RGB_OUTPUT = {"name": "reconstruction", "range": [0, 1], "decoding": "rgb"}
+ORANGE_CHROMA = (ORANGE - ORANGE @ WEIGHTS)[::2].astype(np.float32)
+
+
+def write_colorizer(
+    path: Path,
+    *,
+    output: dict,
+    outputs: int = 3,
+    activation: str = "sigmoid",
+    bias: np.ndarray | float = 0.0,
+    task: str = "colorize",
+) -> Path:
+    """A small U-Net whose last layer has no weights but a bias, so that its answer is known."""
+    from aetool.models.build import build_model, complete, keras_config, layer_weights
+
+    spec = complete(
+        {
+            "name": "unet",
+            "size": (32, 32),
+            "channels": 1,
+            "outputs": outputs,
+            "widths": (4,),
+            "middle": 4,
+            "activation": activation,
+        }
+    )
+    weights = layer_weights(build_model(spec))
+    kernel, offset = weights[output["name"]]
+    weights[output["name"]][kernel][:] = 0
+    weights[output["name"]][offset][:] = bias
+    metadata = {
+        "model": spec,
+        "task": task,
+        "preprocessing": {
+            "size": [32, 32],
+            "channels": 1,
+            "range": [0, 1],
+            "fit": "stretch",
+            "background": 1.0,
+        },
+        "output": [output],
+        "classes": [],
+        "training": {},
+        "metrics": {},
+        "calibration": None,
+    }
+    arrays = {"ab_bins": ab_bins()} if output["decoding"] == "ab-bins" else {}
+    write_checkpoint(path, Checkpoint(metadata, keras_config(spec), weights, arrays))
+    os.utime(path, (1e9, 1e9))
+    return path
+
+
+@pytest.fixture(scope="module")
+def colorizer(tmp_path_factory) -> Path:
+    """A colorizer that finds everything orange."""
+    return write_colorizer(
+        tmp_path_factory.mktemp("colorizer") / "orange.h5",
+        bias=np.log(ORANGE / (1 - ORANGE)),
+        output=RGB_OUTPUT,
+    )
+
+
+def ramp(height: int, width: int, top: int = 255) -> np.ndarray:
+    rows, columns = np.mgrid[0:height, 0:width]
+    values = (rows / height + columns / width) / 2 * top
+    return values.astype(np.uint8 if top == 255 else np.uint16)
+
+
+def save(path: Path, pixels: np.ndarray, mode: str | None = None, **options) -> None:
+    image = Image.fromarray(pixels)
+    (image.convert(mode) if mode else image).save(path, **options)
+
+
+def orange(grey: np.ndarray) -> np.ndarray:
+    """What the tiny model makes of a grey picture."""
+    return join(grey, np.broadcast_to(ORANGE_CHROMA, (32, 32, 2)))
+
+
+def levels(path: Path) -> np.ndarray:
+    return np.asarray(Image.open(path).convert("RGB")).astype(int)
+
+
+@pytest.fixture
+def odd_files(tmp_path) -> tuple[Path, set[str]]:
+    """A folder of 20 readable odd pictures and five that are none; the names of the five."""
+    folder = tmp_path / "odd files"
+    (folder / "sub").mkdir(parents=True)
+    grey = ramp(40, 60)
+    save(folder / "plain.jpg", grey, quality=95)
+    save(folder / "progressive.JPG", grey, quality=95, progressive=True)
+    save(folder / "deep.png", ramp(40, 60, 65535))
+    save(folder / "deep.tif", ramp(40, 60, 65535))
+    Image.fromarray(grey.astype(np.float32) / 255).save(folder / "float.tif")
+    save(folder / "cmyk.jpg", np.stack([grey] * 3, -1), "CMYK", quality=95)
+    palette = Image.fromarray(grey).convert("P")
+    palette.save(folder / "palette.png", transparency=0)
+    alpha = np.dstack([grey, grey, grey, np.full_like(grey, 255)])
+    alpha[:10, :, 3] = 0
+    save(folder / "alpha.png", alpha)
+    exif = Image.Exif()
+    exif[0x0112] = 6
+    exif[0x010F] = "Rolleiflex"
+    save(folder / "rotated.jpg", grey, quality=95, exif=exif, dpi=(300, 300))
+    Image.fromarray(grey > 100).save(folder / "one bit.tif")
+    second_page = {"save_all": True, "append_images": [Image.new("L", (60, 40))]}
+    save(folder / "sub" / "animation.gif", grey, **second_page)
+    save(folder / "pages.tif", grey, **second_page)
+    save(folder / "bitmap.bmp", grey)
+    save(folder / "modern.webp", np.stack([grey] * 3, -1), lossless=True)
+    save(folder / 'it\'s "quoted".png', grey)
+    save(folder / "two\nlines.png", grey)
+    save(folder / "Ünïcödé 写真.png", grey)
+    save(Path(os.fsdecode(os.fsencode(folder) + b"/bytes \xff.png")), grey)
+    save(folder / "dot.png", grey[:1, :1])
+    save(folder / "large.png", ramp(1200, 900))
+    whole = BytesIO()
+    Image.fromarray(ramp(200, 200)).save(whole, "JPEG")
+    (folder / "truncated.jpg").write_bytes(whole.getvalue()[: len(whole.getvalue()) // 2])
+    (folder / "empty.jpg").touch()
+    (folder / "text.png").write_text("no picture at all")
+    (folder / "zeros.tif").write_bytes(bytes(1000))
+    save(folder / "cut.png", ramp(200, 200))
+    (folder / "cut.png").write_bytes((folder / "cut.png").read_bytes()[:-300])
+    for path in folder.rglob("*"):
+        os.utime(path, (1e9, 1e9))
+    return folder, {"truncated.jpg", "empty.jpg", "text.png", "zeros.tif", "cut.png"}
+
+
+def test_odd_files(aetool, colorizer, odd_files, tmp_path):
+    folder, unreadable = odd_files
+    out = tmp_path / "out"
+    first = aetool("colorize", folder, out, "-c", colorizer, "--precision", "float32", "--json")
+    assert first.status == 1
+    result = first.json
+    assert {failure["path"] for failure in result["failed"]} == unreadable
+    assert all(failure["reason"] for failure in result["failed"])
+    assert all(name in first.stderr for name in unreadable)
+    assert "2 pictures have several pages" in first.stderr
+    counts = [result[key] for key in ("read", "written", "skipped")]
+    assert counts == [20, 20, 0]
+    assert len([path for path in out.rglob("*") if path.is_file()]) == 20
+
+    grey = ramp(40, 60)
+    expected = orange(grey).astype(int)
+    for name in ('it\'s "quoted".png', "two\nlines.png", "Ünïcödé 写真.png", "bitmap.bmp"):
+        assert np.abs(levels(out / name) - expected).max() <= 1, name
+    for name in ("modern.webp", "pages.tif", "sub/animation.gif.png"):
+        assert np.abs(levels(out / name) - expected).max() <= 1, name
+    for name in ("float.tif", "deep.tif", "deep.png"):  # finer greys than `grey` has
+        assert np.abs(levels(out / name) - expected).max() <= 3, name
+    for name in ("plain.jpg", "progressive.JPG"):
+        assert np.abs(levels(out / name) @ WEIGHTS - levels(folder / name)[..., 0]).max() <= 2, name
+        assert np.abs(levels(out / name) - expected).mean() < 2, name
+    for name in ("one bit.tif", "palette.png"):
+        before = np.asarray(Image.open(folder / name).convert("RGBA").convert("L"))
+        visible = before[12:].astype(int)
+        assert np.abs(levels(out / name)[12:] @ WEIGHTS - visible).max() <= 2, name
+    assert (levels(out / "alpha.png")[:10] == 255).all()
+    turned = Image.open(out / "rotated.jpg")
+    assert turned.size == (40, 60)
+    assert np.abs(levels(out / "rotated.jpg") - np.rot90(expected, -1)).mean() < 2
+    assert turned.getexif()[0x0112] == 1
+    assert turned.getexif()[0x010F] == "Rolleiflex"
+    assert turned.info["dpi"] == (300, 300)
+    assert "icc_profile" in turned.info
+    assert levels(out / "large.png").shape == (1200, 900, 3)
+    assert np.abs(levels(out / "large.png") - orange(ramp(1200, 900))).max() <= 1
+
+
+def test_sixteen_bits_stay_sixteen(aetool, colorizer, tmp_path):
+    import tifffile
+
+    deep = ramp(40, 60, 65535)
+    save(tmp_path / "deep.tif", deep)
+    options = ("-c", colorizer, "--precision", "float32")
+    done = aetool("colorize", tmp_path / "deep.tif", tmp_path / "out", *options)
+    assert done.status == 0, done.stderr
+    pixels = tifffile.imread(tmp_path / "out" / "deep.tif")
+    assert pixels.dtype == np.uint16
+    assert np.abs(pixels.astype(float) - orange(deep)).max() <= 2
+    assert np.abs(pixels @ WEIGHTS - deep).max() <= 1
+
+
+def test_a_second_run_does_nothing_without_tensorflow(colorizer, odd_files, tmp_path):
+    folder, unreadable = odd_files
+    out = tmp_path / "out"
+    first = colorize_images(str(folder), out, checkpoint=colorizer)
+    assert (first.written, len(first.failed)) == (20, 5)
+    before = {path: path.stat().st_mtime_ns for path in out.rglob("*")}
+    arguments = ["colorize", str(folder), str(out), "-c", str(colorizer), "-q"]
+    program = (
+        "import sys; from aetool.cli.app import run; status = run(sys.argv[1:]);"
+        "print(sorted({'tensorflow', 'keras'} & set(sys.modules))); sys.exit(status)"
+    )
+    second = subprocess.run(
+        [sys.executable, "-c", program, *arguments], capture_output=True, text=True, timeout=60
+    )
+    assert second.returncode == 1
+    assert second.stdout == "[]\n"
+    assert all(name in second.stderr for name in unreadable)
+    assert {path: path.stat().st_mtime_ns for path in out.rglob("*")} == before
+
+    save(folder / "sub" / "new.png", ramp(30, 30))
+    third = colorize_images(str(folder), out, checkpoint=colorizer)
+    assert (third.read, third.written, third.skipped, len(third.failed)) == (1, 1, 20, 5)
+    os.utime(folder / "plain.jpg")  # an input newer than its result
+    assert colorize_images(str(folder), out, checkpoint=colorizer).written == 1
+    assert colorize_images(str(folder), out, checkpoint=colorizer, overwrite=True).written == 21
+
+
+def test_ab_bins_are_decoded_by_the_annealed_mean(tmp_path):
+    bins = ab_bins()
+    teal = int(np.flatnonzero((bins == [-20, -10]).all(axis=1))[0])
+    checkpoint = write_colorizer(
+        tmp_path / "teal.h5",
+        outputs=len(bins),
+        activation="softmax",
+        bias=np.where(np.arange(len(bins)) == teal, 20, 0),
+        output={"name": "ab_probabilities", "decoding": "ab-bins", "temperature": 0.38},
+    )
+    save(tmp_path / "grey.png", np.full((50, 80), 120, np.uint8))
+    colorize_images(str(tmp_path / "grey.png"), tmp_path / "out.png", checkpoint=checkpoint)
+    red, green, blue = levels(tmp_path / "out.png")[25, 40]
+    lab = rgb_to_lab(np.array([red, green, blue]) / 255)
+    assert np.abs(lab[1:] - [-20, -10]).max() < 1.5
+    assert abs(np.array([red, green, blue]) @ WEIGHTS - 120) <= 1
+
+
+def test_one_picture_through_standard_input_and_output(aetool, colorizer):
+    data = BytesIO()
+    Image.fromarray(ramp(40, 60)).save(data, "PNG")
+    done = aetool("colorize", "-", "-", "-c", colorizer, stdin=data.getvalue())
+    assert done.status == 0, done.stderr
+    image = Image.open(BytesIO(done.stdout))
+    assert image.format == "PNG"
+    assert np.abs(np.asarray(image).astype(int) - orange(ramp(40, 60))).max() <= 2  # bfloat16
+    assert aetool("colorize", "-", "-", "--json", stdin=data.getvalue()).status == 2
+
+
+def test_evaluate_takes_the_inputs_colours_as_the_truth(aetool, colorizer, tmp_path):
+    grey = ramp(64, 64)
+    (tmp_path / "in").mkdir()
+    save(tmp_path / "in" / "orange.png", orange(grey))
+    save(tmp_path / "in" / "grey.png", grey)
+    strips = tmp_path / "strips"
+    command = ("colorize", tmp_path / "in", "--evaluate", "-c", colorizer, "--json")
+    done = aetool(*command, "--compare", strips, "--precision", "float32")
+    assert done.status == 0, done.stderr
+    result = done.json
+    assert (result["read"], result["written"]) == (2, 0)
+    assert result["psnr"] > 45  # the model's very colour: only rounding is left
+    assert 10 < result["psnr_grey"] < 30
+    assert result["colorfulness"] == pytest.approx(result["colorfulness_true"], rel=0.02)
+    assert Image.open(strips / "orange.png").size == (3 * 64, 64)
+    assert Image.open(strips / "grey.png").size == (2 * 64, 64)
+    strip = levels(strips / "orange.png")
+    assert (np.ptp(strip[:, :64], axis=-1) == 0).all()
+    assert np.abs(strip[:, 64:128] - strip[:, 128:]).max() <= 3
+
+    dull = aetool(*command, "--saturation", "0")
+    assert dull.json["psnr"] == pytest.approx(dull.json["psnr_grey"], abs=0.1)
+    assert dull.json["colorfulness"] < 0.5
+    (tmp_path / "in" / "orange.png").unlink()
+    assert aetool(*command).json["psnr"] is None
+
+
+def test_two_inputs_never_share_a_result(colorizer, tmp_path):
+    (tmp_path / "in").mkdir()
+    save(tmp_path / "in" / "a.gif", ramp(20, 20))
+    save(tmp_path / "in" / "a.gif.png", ramp(30, 30))
+    result = colorize_images(str(tmp_path / "in"), tmp_path / "out", checkpoint=colorizer)
+    assert result.written == 1
+    assert [failure.path for failure in result.failed] == ["a.gif"]
+    assert levels(tmp_path / "out" / "a.gif.png").shape == (30, 30, 3)
+
+
+def test_a_result_never_replaces_its_input(colorizer, tmp_path):
+    save(tmp_path / "a.png", ramp(20, 20))
+    before = (tmp_path / "a.png").read_bytes()
+    for out in (tmp_path, tmp_path / "a.png"):
+        result = colorize_images(str(tmp_path / "a.png"), out, checkpoint=colorizer)
+        assert (result.written, len(result.failed)) == (0, 1)
+    assert (tmp_path / "a.png").read_bytes() == before
+
+
+def test_overlapping_runs_on_one_out_refuse_each_other(colorizer, photos, tmp_path):
+    with locked(tmp_path / "out"), pytest.raises(OutputError, match="another run"):
+        colorize_images(str(photos), tmp_path / "out", checkpoint=colorizer)
+    assert not (tmp_path / "out").exists()
+
+
+def test_refusals(aetool, colorizer, photos, tmp_path):
+    autoencoder = write_colorizer(tmp_path / "m.h5", output=RGB_OUTPUT, task="reconstruct")
+    with pytest.raises(FormatError, match="no colorizer"):
+        colorize_images(str(photos), tmp_path / "out", checkpoint=autoencoder)
+    with pytest.raises(UsageError, match="OUT"):
+        colorize_images(str(photos), None, checkpoint=colorizer)
+    with pytest.raises(UsageError, match="one picture"):
+        colorize_images(str(photos), tmp_path / "out.png", checkpoint=colorizer)
+    with pytest.raises(UsageError, match="saturation"):
+        colorize_images(str(photos), tmp_path, checkpoint=colorizer, saturation=float("nan"))
+    with pytest.raises(UsageError, match="inside SOURCE"):
+        colorize_images(str(photos), None, checkpoint=colorizer, compare=photos / "strips")
+    (tmp_path / "file").touch()
+    assert aetool("colorize", photos, tmp_path / "file", "-c", colorizer).status == 1
+
+
+@pytest.mark.skipif(not Path("/dev/full").exists(), reason="needs /dev/full")
+def test_a_full_disk_is_one_clear_line(aetool, colorizer, photos, tmp_path, monkeypatch):
+    def save_to_full_disk(path, *arguments, **options):
+        with open("/dev/full", "wb", buffering=0) as file:
+            file.write(b"picture")
+
+    monkeypatch.setattr("aetool.tasks.outputs.save_picture", save_to_full_disk)
+    done = aetool("colorize", photos, tmp_path / "out", "-c", colorizer, "-q")
+    assert done.status == 1
+    assert "no space left on device" in done.stderr.lower()
+    assert "Traceback" not in done.stderr
+    assert not [path for path in (tmp_path / "out").rglob("*") if path.is_file()]

@@ -1,0 +1,123 @@
+"""aetool pca, end to end: coordinates, figures, and what it refuses."""
+
+import csv
+import io
+import json
+import subprocess
+import sys
+from pathlib import Path
+
+import numpy as np
+import pytest
+from PIL import Image
+from sklearn.decomposition import PCA
+
+from aetool.storage.latents import LatentsWriter
+
+
+@pytest.fixture
+def rows() -> np.ndarray:
+    random = np.random.default_rng(0)
+    return (random.normal(size=(60, 5)) * [5, 3, 2, 0.5, 0.1]).astype(np.float32)
+
+
+@pytest.fixture
+def latents(rows, tmp_path) -> Path:
+    path = tmp_path / "latents.h5"
+    settings = {"source": "/pictures", "class_names": ("a", "b")}
+    with LatentsWriter(path, dimensions=5, feature_shape=(5,), **settings) as writer:
+        names = [f"{n}, of 60.png" for n in range(60)]
+        writer.append(rows, range(60), names, np.arange(60) % 3 - 1)
+    return path
+
+
+@pytest.mark.parametrize("components", [2, 3])
+def test_coordinates_are_scikit_learns_in_input_order(components, aetool, latents, rows):
+    done = aetool("pca", latents, "--components", components, "-q")
+    assert done.status == 0, done.stderr
+    header, *table = csv.reader(io.StringIO(done.text))
+    assert header == ["path", "label", "pc1", "pc2", "pc3"][: 2 + components]
+    assert [row[0] for row in table] == [f"{n}, of 60.png" for n in range(60)]
+    assert [row[1] for row in table[:3]] == ["", "a", "b"]
+    theirs = PCA(components).fit_transform(rows)
+    ours = np.array([row[2:] for row in table], dtype=float)
+    assert np.allclose(np.abs(ours), np.abs(theirs), atol=1e-3)
+
+
+def test_json_tells_the_explained_variance(aetool, latents, rows, tmp_path):
+    done = aetool("pca", latents, "-o", tmp_path / "c.csv", "--json")
+    assert list(done.json) == ["explained_variance_ratio"]
+    expected = PCA(2).fit(rows).explained_variance_ratio_
+    assert np.allclose(done.json["explained_variance_ratio"], expected, atol=1e-5)
+
+
+def test_equal_rows_explain_nothing(aetool, tmp_path):
+    np.save(tmp_path / "same.npy", np.ones((7, 3)))
+    words = ["-o", tmp_path / "c.csv", "--plot", tmp_path / "p.png", "--json"]
+    done = aetool("pca", tmp_path / "same.npy", *words)
+    assert done.status == 0, done.stderr
+    assert done.json == {"explained_variance_ratio": [None, None]}
+    assert (tmp_path / "p.png").exists()
+
+
+def test_a_pipe_gives_the_same_bytes(aetool, latents):
+    piped = aetool("pca", "-", "-q", stdin=latents.read_bytes())
+    assert piped.status == 0, piped.stderr
+    assert piped.stdout == aetool("pca", latents, "-q").stdout
+
+
+@pytest.mark.parametrize("components", [2, 3])
+def test_the_plot_is_a_picture_in_colour(components, aetool, latents, tmp_path):
+    plot = tmp_path / "figures" / "pca.png"
+    words = ["--components", components, "-o", tmp_path / "c.csv", "--plot", plot, "-q"]
+    done = aetool("pca", latents, *words)
+    assert done.status == 0, done.stderr
+    with Image.open(plot) as image:
+        pixels = np.asarray(image.convert("RGB")).astype(int)
+    assert min(pixels.shape[:2]) > 500
+    assert ((pixels.max(axis=2) - pixels.min(axis=2)) > 60).sum() > 500
+
+
+@pytest.mark.parametrize(("suffix", "start"), [(".pdf", b"%PDF"), (".svg", b"<?xml")])
+def test_the_plot_may_be_a_drawing(suffix, start, aetool, latents, tmp_path):
+    plot = tmp_path / f"pca{suffix}"
+    assert aetool("pca", latents, "-o", tmp_path / "c.csv", "--plot", plot, "-q").status == 0
+    assert plot.read_bytes().startswith(start)
+
+
+@pytest.mark.parametrize(
+    ("words", "message"),
+    [
+        (["--components", 4], "--components"),
+        (["--json"], "standard output"),
+        (["--plot", "p.gif"], "p.gif"),
+    ],
+)
+def test_wrong_usage_is_named(aetool, latents, words, message):
+    done = aetool("pca", latents, *words)
+    assert done.status == 2
+    assert message in done.stderr
+    assert not done.stdout
+
+
+def test_more_components_than_dimensions_are_refused(aetool, tmp_path):
+    np.save(tmp_path / "flat.npy", np.random.default_rng(0).normal(size=(9, 2)))
+    done = aetool("pca", tmp_path / "flat.npy", "--components", 3)
+    assert done.status == 2
+    assert "--components 2" in done.stderr
+
+
+def test_no_network_library_is_imported_even_for_a_plot(latents, tmp_path):
+    script = (
+        "import json, sys; from aetool.cli.app import run; status = run(sys.argv[1:]);"
+        "print(json.dumps([status, [m for m in ('tensorflow', 'keras', 'matplotlib.pyplot')"
+        " if m in sys.modules]]))"
+    )
+    words = ["-o", str(tmp_path / "c.csv"), "--plot", str(tmp_path / "p.png"), "-q"]
+    done = subprocess.run(
+        [sys.executable, "-c", script, "pca", str(latents), *words],
+        cwd=Path(__file__).parents[1],
+        capture_output=True,
+        text=True,
+    )
+    assert json.loads(done.stdout.splitlines()[-1]) == [0, []], done.stderr
