@@ -5,7 +5,7 @@ from dataclasses import dataclass
 
 from aetool.errors import UsageError
 
-TASKS = ("reconstruct", "colorize")
+TASKS = ("reconstruct", "colorize", "translate", "classify")
 
 
 @dataclass(frozen=True, slots=True)
@@ -63,6 +63,62 @@ _add(
         latent="middle_relu2",
         size=(96, 96),
         loss={"reconstruct": "mse", "colorize": "mse"},
+        grows=True,
+    )
+)
+_add(
+    Family(
+        name="conv-vae",
+        summary="variational autoencoder on conv-ae's layers, 5,285 parameters at 28x28x1",
+        tasks=("reconstruct",),
+        module="conv_vae",
+        latent="z_mean",
+        size=(28, 28),
+        loss={"reconstruct": "binary-crossentropy"},
+    )
+)
+_add(
+    Family(
+        name="unet-small",
+        summary="small U-Net with a tanh latent, 6,997 parameters at 28x28x1, to compare latents",
+        tasks=("reconstruct",),
+        module="unet_small",
+        latent="latent",
+        size=(28, 28),
+        loss={"reconstruct": "mse"},
+    )
+)
+_add(
+    Family(
+        name="vgg-classifier-ae",
+        summary="VGG16 body that classifies and rebuilds, 15,003,149 parameters at 32x32x3",
+        tasks=("classify",),
+        module="vgg_classifier_ae",
+        latent="latent",
+        size=(32, 32),
+        loss={"classify": "mse"},
+    )
+)
+_add(
+    Family(
+        name="pix2pix",
+        summary="picture-to-picture generator, 19,303,811 parameters at 128x128, 1 channel to 3",
+        tasks=("translate",),
+        module="pix2pix",
+        latent="latent",
+        size=(128, 128),
+        loss={"translate": "mae"},
+    )
+)
+_add(
+    Family(
+        name="stacked-ae",
+        summary="stacked convolutional autoencoder, 214,979 parameters at 80x80x3",
+        tasks=("reconstruct",),
+        module="stacked_ae",
+        latent="latent",
+        size=(80, 80),
+        loss={"reconstruct": "binary-crossentropy"},
         grows=True,
     )
 )
