@@ -11,7 +11,17 @@ import pytest
 from aetool.storage.latents import LatentsWriter
 
 ROOT = Path(__file__).parents[1]
-COMMANDS = ["train", "encode", "reconstruct", "colorize", "cluster", "pca", "anomaly", "info"]
+COMMANDS = [
+    "train",
+    "encode",
+    "reconstruct",
+    "colorize",
+    "cluster",
+    "pca",
+    "anomaly",
+    "classify",
+    "info",
+]
 HEAVY = {
     "tensorflow",
     "keras",

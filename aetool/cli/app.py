@@ -15,7 +15,17 @@ from typer.exceptions import TyperException
 from typer.main import get_command
 
 import aetool
-from aetool.cli import anomaly, cluster, colorize, encode, info, pca, reconstruct, train
+from aetool.cli import (
+    anomaly,
+    classify,
+    cluster,
+    colorize,
+    encode,
+    info,
+    pca,
+    reconstruct,
+    train,
+)
 from aetool.cli.help import Command, Group, paragraphs
 from aetool.cli.output import printable
 from aetool.cli.silence import silence_tensorflow
@@ -74,7 +84,17 @@ def aetool_options(
 
 
 # In the order of the documentation. Each module holds one command of its own name and its EPILOG.
-for module in (train, encode, reconstruct, colorize, cluster, pca, anomaly, info):
+for module in (
+    train,
+    encode,
+    reconstruct,
+    colorize,
+    cluster,
+    pca,
+    anomaly,
+    classify,
+    info,
+):
     name = module.__name__.rpartition(".")[2]
     function = getattr(module, name)
     settings = {"help": paragraphs(function.__doc__), "epilog": module.EPILOG}
