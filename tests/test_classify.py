@@ -119,8 +119,9 @@ def test_a_picture_that_cannot_be_read_has_no_row(aetool, model, photos, tmp_pat
     assert aetool(*words).status == 0
 
 
-def test_other_models_are_refused(aetool, model, digits_model, photos, tmp_path):
-    done = aetool("classify", photos, "-c", digits_model, "-o", tmp_path / "t.csv")
+def test_other_models_are_refused(aetool, model, photos, tmp_path):
+    other = write_untrained(tmp_path / "other.h5", {"name": "conv-ae"}, "reconstruct")
+    done = aetool("classify", photos, "-c", other, "-o", tmp_path / "t.csv")
     assert (done.status, "not to classify" in done.stderr) == (1, True)
     assert not (tmp_path / "t.csv").exists()
     wrong = write_classifier(tmp_path / "wrong.h5", ("sky", "stripes"))

@@ -20,6 +20,7 @@ COMMANDS = [
     "pca",
     "anomaly",
     "classify",
+    "translate",
     "info",
 ]
 HEAVY = {

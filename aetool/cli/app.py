@@ -25,6 +25,7 @@ from aetool.cli import (
     pca,
     reconstruct,
     train,
+    translate,
 )
 from aetool.cli.help import Command, Group, paragraphs
 from aetool.cli.output import printable
@@ -93,6 +94,7 @@ for module in (
     pca,
     anomaly,
     classify,
+    translate,
     info,
 ):
     name = module.__name__.rpartition(".")[2]

@@ -11,19 +11,16 @@ import numpy as np
 from aetool.errors import Failure, FormatError
 from aetool.images.quality import mse, psnr, ssim
 from aetool.images.source import MAX_PIXELS, Source, open_source
-from aetool.images.write import save_picture
 from aetool.inference.prepare import prepare, restore
 from aetool.inference.stream import Item, Outputs, Progress, predictions, stream
 from aetool.storage.arrays import ArrayWriter
-from aetool.storage.atomic import locked, replacing
+from aetool.storage.atomic import locked
 from aetool.storage.checkpoint import Checkpoint, read_checkpoint
 from aetool.tasks.encode import note_pages
+from aetool.tasks.grids import grid_sample, write_grid
 from aetool.tasks.outputs import output_folder, planned, write_picture
 
 ARRAY_SUFFIX = ".npy"
-GRID_PICTURES = 20
-GRID_COLUMNS = 10
-GRID_TILE = 128
 RECONSTRUCTION = "reconstruction"
 
 
@@ -103,7 +100,8 @@ def reconstruct_images(
             ) as outputs:
                 todo, skipped = outputs.todo, outputs.skipped
                 failures = [*outputs.failures, *run.write_pictures(todo, outputs.path, progress)]
-        run.write_grid()
+        if run.shown:
+            write_grid(grid, [run.shown[i] for i in sorted(run.shown)])
     note_pages(note, run.several_pages)
     scores = run.mean_quality(todo)
     written = len(run.written)
@@ -129,7 +127,7 @@ def read_reconstructor(path: Path) -> Checkpoint:
 
 def _output_range(checkpoint: Checkpoint) -> tuple[float, float] | None:
     """(low, high) of the output called reconstruction, None where there is none."""
-    ranges = {about["name"]: about["range"] for about in checkpoint.metadata["output"]}
+    ranges = {about["name"]: about.get("range") for about in checkpoint.metadata["output"]}
     return ranges.get(RECONSTRUCTION)
 
 
@@ -162,10 +160,7 @@ class _Run:
         self.max_pixels = max_pixels
         self.grid = grid
         count = len(pictures)
-        # Whole rows, so that the sheet has no gaps.
-        shown = GRID_PICTURES if count >= GRID_PICTURES else min(count, GRID_COLUMNS)
-        sample = np.linspace(0, count - 1, shown).round() if grid else ()
-        self.sample = {int(i) for i in sample}
+        self.sample = grid_sample(count) if grid else set()
         self.shown: dict[int, tuple[np.ndarray, np.ndarray]] = {}
         self.several_pages: list[int] = []
         self.written: list[int] = []
@@ -235,21 +230,6 @@ class _Run:
         return stream(
             self.pictures, indices, self.load, self.make_engine, finish, progress=progress
         )
-
-    def write_grid(self) -> None:
-        if not self.shown:
-            return
-        # Imported where it is needed: most runs draw nothing.
-        from aetool.plots.sheets import contact_sheet
-
-        originals, results = zip(*(self.shown[i] for i in sorted(self.shown)), strict=True)
-        columns = min(GRID_COLUMNS, len(originals))
-        tiles: list[np.ndarray | None] = []
-        for start in range(0, len(originals), columns):
-            for row in (originals[start : start + columns], results[start : start + columns]):
-                tiles += [*row, *[None] * (columns - len(row))]
-        with replacing(self.grid) as temporary:
-            save_picture(temporary, contact_sheet(tiles, columns, tile=GRID_TILE))
 
     def mean_quality(self, todo) -> list[float | None]:
         measured = self.quality[list(todo)]

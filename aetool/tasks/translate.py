@@ -1,0 +1,283 @@
+"""Pictures of one kind in, the same scenes in another kind out: edges or labels to photographs."""
+
+import time
+from collections.abc import Callable
+from contextlib import ExitStack
+from dataclasses import dataclass, replace
+from pathlib import Path
+
+import numpy as np
+
+from aetool.errors import Failure, FormatError, ImageError, UsageError
+from aetool.images.decode import Picture, fit
+from aetool.images.edges import edges
+from aetool.images.pairs import halves, match
+from aetool.images.quality import psnr
+from aetool.images.source import MAX_PIXELS, Source, open_source
+from aetool.inference.prepare import prepare, restore
+from aetool.inference.stream import Item, Outputs, Progress, stream
+from aetool.storage.atomic import locked
+from aetool.storage.checkpoint import Checkpoint, read_checkpoint
+from aetool.tasks.encode import note_pages
+from aetool.tasks.grids import grid_sample, write_grid
+from aetool.tasks.outputs import output_folder, planned, write_picture
+
+RECONSTRUCTION = "reconstruction"
+
+
+@dataclass(frozen=True, slots=True)
+class TranslateResult:
+    """What a run did.
+
+    Args:
+        read: pictures decoded and translated.
+        written: pictures written.
+        skipped: pictures whose result was newer than they and the model.
+        failed: pictures left out, in input order.
+        seconds: wall time.
+        l1: mean absolute error against the targets, at the network's size and in [0, 1], the mean
+            over the pictures that have one; None where nothing was measured.
+        psnr: likewise the peak signal-to-noise ratio in dB.
+    """
+
+    read: int
+    written: int
+    skipped: int
+    failed: list[Failure]
+    seconds: float
+    l1: float | None = None
+    psnr: float | None = None
+
+
+def translate_images(
+    source: str,
+    out: str | None,
+    checkpoint: Path,
+    *,
+    edge_inputs: bool = False,
+    side: str | None = None,
+    target: str | None = None,
+    evaluate: bool = False,
+    grid: Path | None = None,
+    overwrite: bool = False,
+    batch_size: int | None = None,
+    precision: str = "auto",
+    max_pixels: int = MAX_PIXELS,
+    progress: Progress | None = None,
+    note: Callable[[str], None] | None = None,
+) -> TranslateResult:
+    """Translate every readable picture of a source.
+
+    Pictures are written at their own size (scaled from the network's), of a picture that was
+    cropped to fit the part that the network saw.
+
+    Args:
+        source: SOURCE as on the command line.
+        out: a folder, a picture's file for one picture, "-" for PNG on standard output; None with
+            `evaluate` or `grid` writes no pictures.
+        checkpoint: a model that learnt to translate.
+        edge_inputs: make edge pictures of the source at the network's size, and translate those.
+        side: "left" or "right": each picture holds its input in that half, its target in the other.
+        target: a SOURCE of targets; see `images.pairs.match`.
+        evaluate: measure against the targets: those of `target`, the other halves, or with
+            `edge_inputs` alone the pictures that the edges were made of. Nothing is skipped then.
+        grid: also draw up to 20 inputs, evenly taken from the source, above what became of them
+            and above their targets where known.
+        overwrite: translate again what is newer than its input and the model.
+        batch_size, precision: of the engine.
+        max_pixels: larger pictures are left out.
+        progress: called with (pictures done or failed, pictures in all).
+        note: called with a line worth telling.
+
+    Raises:
+        UsageError: options that do not go together.
+        SourceError, FormatError, OutputError: a source, checkpoint or output that cannot be used.
+    """
+    started = time.perf_counter()
+    if out is None and not evaluate and grid is None:
+        raise UsageError("translate needs OUT", "name a folder, or use --evaluate or --grid alone")
+    if side and target:
+        raise UsageError("--side and --target both say where the targets are", "leave out one")
+    if target and not evaluate and grid is None:
+        raise UsageError("--target is what --evaluate or --grid compares with", "add one of them")
+    if evaluate and not (side or target or edge_inputs):
+        raise UsageError("--evaluate needs targets", "say where they are with --target SOURCE")
+    stored = read_translator(checkpoint)
+    pictures = open_source(source, exclude=output_folder(out) if out else None)
+    targets = open_source(target) if target else None
+    inputs = _Inputs(pictures, targets, stored, edge_inputs, side, max_pixels)
+    sample = grid_sample(len(pictures)) if grid else set()
+    shown: dict[int, tuple[np.ndarray | None, ...]] = {}
+    scores: dict[int, tuple[float, float]] = {}  # l1, psnr
+    translated: list[int] = []
+
+    def make_engine():
+        # Imported when the first picture has been read: TensorFlow costs seconds.
+        from aetool.inference.engine import Engine
+        from aetool.inference.load import rebuild
+
+        return Engine(rebuild(stored).model, precision=precision, batch_size=batch_size)
+
+    with ExitStack() as stack:
+        if grid:
+            stack.enter_context(locked(grid))
+        results = None
+        wanted = set(range(len(pictures))) if evaluate else sample
+        if out is not None:
+            results = stack.enter_context(
+                planned(
+                    pictures,
+                    source,
+                    out,
+                    checkpoint=checkpoint,
+                    overwrite=overwrite or evaluate,
+                )
+            )
+            wanted = set(results.todo)
+
+        def finish(item: Item, outputs: Outputs) -> None:
+            i, work = item.index, item.payload
+            result = _unit(outputs[RECONSTRUCTION], inputs.output_range)  # (h, w, c) in [0, 1]
+            if i in wanted:
+                if results:
+                    pixels = restore(_eight_bit(result), work.size, inputs.preprocessing["fit"])
+                    write_picture(results.path(i), pixels, work.like)
+                if evaluate and work.target is not None:
+                    error = np.abs(result - work.target).mean(dtype=np.float64)
+                    scores[i] = float(error), float(psnr(result, work.target))
+                translated.append(i)
+            if i in sample:
+                seen = _unit(item.inputs, inputs.preprocessing["range"])
+                target = None if work.target is None else _eight_bit(work.target)
+                parts = (_eight_bit(seen), _eight_bit(result), target)
+                shown[i] = parts if inputs.paired else parts[:2]
+
+        stale = bool(wanted) or (grid is not None and not grid.exists())
+        indices = sorted(wanted | sample) if stale else []
+        failed = stream(pictures, indices, inputs.load, make_engine, finish, progress=progress)
+        if shown:
+            write_grid(grid, [shown[i] for i in sorted(shown)])
+    note_pages(note, inputs.several_pages)
+    if note and evaluate and len(scores) < len(translated):
+        note(f"{len(translated) - len(scores)} of {len(translated)} pictures have no target")
+    means = [None, None]
+    if scores:
+        means = np.mean([scores[i] for i in sorted(scores)], axis=0).tolist()
+    return TranslateResult(
+        len(translated),
+        len(translated) if results else 0,
+        results.skipped if results else 0,
+        [*(results.failures if results else ()), *failed],
+        time.perf_counter() - started,
+        *means,
+    )
+
+
+def read_translator(path: Path) -> Checkpoint:
+    """The checkpoint of a model that makes one kind of picture of another.
+
+    Raises:
+        FormatError: it cannot be read, or its model learnt something else.
+    """
+    checkpoint = read_checkpoint(path)
+    task = checkpoint.metadata["task"]
+    if task != "translate" or _output_range(checkpoint) is None:
+        raise FormatError(
+            f"{path}: this model learnt to {task}, not to translate",
+            "train one with: aetool train SOURCE -o MODEL.h5 --model pix2pix",
+        )
+    return checkpoint
+
+
+def _output_range(checkpoint: Checkpoint) -> tuple[float, float] | None:
+    """(low, high) of the output called reconstruction, None where there is none."""
+    ranges = {about["name"]: about.get("range") for about in checkpoint.metadata["output"]}
+    return ranges.get(RECONSTRUCTION)
+
+
+@dataclass(frozen=True, slots=True)
+class _Work:
+    """What is kept of a picture while the network looks at its small version.
+
+    Args:
+        size: (height, width) of the picture, or of its half.
+        like: its format and metadata; its pixels are not kept.
+        target: float32 (h, w, c) in [0, 1] at the network's size, where there is one.
+    """
+
+    size: tuple[int, int]
+    like: Picture
+    target: np.ndarray | None
+
+
+class _Inputs:
+    """How a picture becomes an input, and where its target comes from."""
+
+    def __init__(
+        self,
+        pictures: Source,
+        targets: Source | None,
+        stored: Checkpoint,
+        edge_inputs: bool,
+        side: str | None,
+        max_pixels: int,
+    ):
+        self.pictures = pictures
+        self.targets = targets
+        self.matched = match(pictures, targets) if targets else None
+        self.preprocessing = stored.metadata["preprocessing"]
+        self.size = tuple(self.preprocessing["size"])
+        self.output_range = _output_range(stored)
+        channels = self.preprocessing["channels"]
+        self.output_channels = stored.metadata["model"].get("outputs", channels)
+        self.edge_inputs = edge_inputs
+        self.side = side
+        self.max_pixels = max_pixels
+        self.paired = bool(targets or side or edge_inputs)
+        self.several_pages: list[int] = []
+
+    def load(self, i: int) -> Item:
+        picture = self.pictures.load(i, max_pixels=self.max_pixels)
+        if picture.frames > 1:
+            self.several_pages.append(i)
+        pixels, other = picture.pixels, None
+        if self.side:
+            pixels, other = halves(pixels, self.side)
+        elif self.matched:
+            other = self._target(self.matched[i])
+        elif self.edge_inputs:
+            other = pixels
+        target = None if other is None else self._fitted(other, self.output_channels)
+        # The result needs the picture's size and metadata, not its pixels.
+        like = replace(picture, pixels=picture.pixels[:0])
+        work = _Work(pixels.shape[:2], like, target)
+        inputs = prepare(self._edges(pixels), self.preprocessing, self.size)
+        return Item(i, inputs, work, 0 if target is None else target.nbytes)
+
+    def _target(self, number: int) -> np.ndarray | None:
+        if number < 0:
+            return None
+        try:
+            return self.targets.load(number, max_pixels=self.max_pixels).pixels
+        except ImageError as error:
+            raise ImageError(f"its target: {error.message}") from error
+
+    def _edges(self, pixels: np.ndarray) -> np.ndarray:
+        """The pixels themselves, or their edges as they are at the network's size."""
+        return edges(_eight_bit(self._fitted(pixels, 3))) if self.edge_inputs else pixels
+
+    def _fitted(self, pixels: np.ndarray, channels: int) -> np.ndarray:
+        about = self.preprocessing
+        return fit(pixels, self.size, channels, how=about["fit"], background=about["background"])
+
+
+def _unit(values: np.ndarray, limits: tuple[float, float]) -> np.ndarray:
+    """Values of a network's range as float in [0, 1]."""
+    low, high = limits
+    return np.clip((values - low) / (high - low), 0, 1)
+
+
+def _eight_bit(values: np.ndarray) -> np.ndarray:
+    """Float (h, w, c) in [0, 1] as uint8 (h, w, 3), or (h, w) where grey."""
+    pixels = np.round(values * 255).astype(np.uint8)
+    return pixels[..., 0] if pixels.shape[2] == 1 else pixels
