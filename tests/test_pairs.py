@@ -60,10 +60,10 @@ def test_two_single_pictures_are_a_pair(tmp_path):
 @pytest.mark.parametrize("shape", [(2, 6), (2, 7), (2, 6, 3)])
 def test_halves_have_one_width(shape):
     pixels = np.arange(np.prod(shape)).reshape(shape)
-    left, right = halves(pixels, "left")
+    left, right = halves(pixels, "right")
     np.testing.assert_array_equal(left, pixels[:, :3])
     np.testing.assert_array_equal(right, pixels[:, -3:])
-    swapped = halves(pixels, "right")
+    swapped = halves(pixels, "left")
     np.testing.assert_array_equal(swapped[0], right)
     np.testing.assert_array_equal(swapped[1], left)
 

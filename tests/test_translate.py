@@ -19,9 +19,10 @@ SIZE = (16, 16)
 OUTPUT = {**RECONSTRUCTION, "range": [-1, 1]}
 
 
-def write_translator(path, channels=1, outputs=3, how="stretch"):
+def write_translator(path, channels=1, outputs=3, **preprocessing):
     spec = {"name": "pix2pix", "size": SIZE, "channels": channels, "outputs": outputs, "width": 3}
-    return write_untrained(path, spec, "translate", output=(OUTPUT,), limits=(-1, 1), fit=how)
+    about = {"range": [-1, 1], **preprocessing}
+    return write_untrained(path, spec, "translate", output=(OUTPUT,), preprocessing=about)
 
 
 @pytest.fixture(scope="module")
@@ -136,14 +137,14 @@ def test_targets_are_found_by_name(aetool, model, folder, tmp_path):
     assert failure["path"] == "sky/sky 4.jpg" and failure["reason"].startswith("its target: ")
 
 
-@pytest.mark.parametrize("side", ["left", "right"])
-def test_a_picture_may_hold_its_target_beside_it(aetool, model, tmp_path, side):
+@pytest.mark.parametrize("target", ["left", "right"])
+def test_a_picture_may_hold_its_target_beside_it(aetool, model, tmp_path, target):
     pair = np.random.default_rng(0).integers(0, 256, (24, 2 * 20, 3), np.uint8)
     (tmp_path / "pairs").mkdir()
     Image.fromarray(pair).save(tmp_path / "pairs" / "1.png")
     left, right = pair[:, :20], pair[:, 20:]
-    given, truth = (left, right) if side == "left" else (right, left)
-    words = ("--side", side, "--evaluate", "--precision=float32", "--json")
+    given, truth = (left, right) if target == "right" else (right, left)
+    words = ("--target", target, "--evaluate", "--precision=float32", "--json")
     done = aetool("translate", tmp_path / "pairs", tmp_path / "out", "-c", model, *words)
     assert done.status == 0, done.stderr
     result = predicted(model, [fit(given, SIZE, 1)])[0]
@@ -154,12 +155,28 @@ def test_a_picture_may_hold_its_target_beside_it(aetool, model, tmp_path, side):
 
 
 def test_a_model_may_take_colour_and_give_grey(aetool, folder, tmp_path):
-    model = write_translator(tmp_path / "grey.h5", channels=3, outputs=1, how="crop")
+    model = write_translator(tmp_path / "grey.h5", channels=3, outputs=1, fit="crop")
     words = ("--edges", "--evaluate", "--json")
     done = aetool("translate", folder, tmp_path / "out", "-c", model, *words)
     assert done.status == 0, done.stderr
     assert pixels_of(tmp_path / "out" / "stripes" / "stripes 0.png").shape == (48, 48)
     assert 0 < done.json["l1"] < 1
+
+
+def test_edges_are_found_as_in_training(aetool, folder, tmp_path):
+    settings = {"method": "canny", "sigma": 2.0, "low": 0.02, "high": 0.05}
+    model = write_translator(tmp_path / "edges.h5", edges=settings)
+    picture, out = folder / "stripes" / "stripes 5.png", tmp_path / "out.png"
+    words = (picture, out, "-c", model, "--precision=float32")
+    plain = aetool("translate", *words)
+    assert "trained on edges: unless these are, add --edges" in plain.stderr
+    done = aetool("translate", *words, "--edges", "--overwrite")
+    assert done.status == 0 and "trained on edges" not in done.stderr
+    seen = edges(eight_bit(fit(pixels_of(picture), SIZE, 3)), 2.0, 0.02, 0.05)
+    assert seen.any() and not np.array_equal(seen, edges(fit(pixels_of(picture), SIZE, 3)))
+    (result,) = predicted(model, [np.float32(seen[..., None] / 255)])
+    expected = restore(eight_bit(result), (48, 64), "stretch").astype(int)
+    assert np.abs(pixels_of(out) - expected).max() <= 1
 
 
 def test_a_grid_alone_translates_what_it_shows(aetool, model, folder, tmp_path):
@@ -175,7 +192,6 @@ def test_a_grid_alone_translates_what_it_shows(aetool, model, folder, tmp_path):
         ([], "needs OUT"),
         (["out", "--target", "t"], "--target is what --evaluate"),
         (["--evaluate"], "--evaluate needs targets"),
-        (["--evaluate", "--side=left", "--target=t"], "both say where the targets are"),
     ],
 )
 def test_options_that_do_not_go_together(aetool, model, folder, words, message):

@@ -22,14 +22,13 @@ def write_untrained(
     *,
     classes: tuple[str, ...] = (),
     output: tuple[dict, ...] = (RECONSTRUCTION,),
-    limits: tuple[int, int] = (0, 1),
-    fit: str = "stretch",
+    preprocessing: dict | None = None,
 ) -> Path:
     """A checkpoint of a model with random weights and biases, always the same; returns `path`.
 
     Args:
         spec: the family's name and its builder's arguments.
-        limits: of the values that the network takes.
+        preprocessing: what differs from pictures in [0, 1], stretched to the model's size.
     """
     spec = complete(spec)
     model = build_model(spec)
@@ -51,10 +50,11 @@ def write_untrained(
             "size": list(spec["size"]),
             "channels": spec["channels"],
             "colour_space": "luma" if spec["channels"] == 1 else "srgb",
-            "range": list(limits),
-            "fit": fit,
+            "range": [0, 1],
+            "fit": "stretch",
             "filter": "antialias",
             "background": 1.0,
+            **(preprocessing or {}),
         },
         "output": list(output),
         "classes": list(classes),

@@ -1,7 +1,7 @@
 """aetool translate."""
 
 from pathlib import Path
-from typing import Annotated, Literal
+from typing import Annotated
 
 from typer import Argument, Option
 
@@ -12,7 +12,7 @@ EPILOG = """Examples:
 
   aetool translate photos/ painted/ -c model.h5 --edges
 
-  aetool translate facades/ -c model.h5 --side right --evaluate --grid grid.png
+  aetool translate facades/ -c model.h5 --target left --evaluate --grid grid.png
 """
 
 TARGETS_PANEL = "Targets"
@@ -48,17 +48,8 @@ def translate(
         str | None,
         Option(
             "--target",
-            metavar="SOURCE",
-            help="Where the targets are: by file name, rows of arrays by order.",
-            rich_help_panel=TARGETS_PANEL,
-        ),
-    ] = None,
-    side: Annotated[
-        Literal["left", "right"] | None,
-        Option(
-            "--side",
-            metavar="left|right",
-            help="The input is this half of each picture, its target the other.",
+            metavar="SOURCE|left|right",
+            help="Targets: by file name, rows of arrays by order; or a half of each picture.",
             rich_help_panel=TARGETS_PANEL,
         ),
     ] = None,
@@ -91,7 +82,6 @@ def translate(
             out,
             checkpoint,
             edge_inputs=edges,
-            side=side,
             target=target,
             evaluate=evaluate,
             grid=grid,

@@ -62,12 +62,12 @@ def match(source: Source, targets: Source) -> list[int]:
     return matched
 
 
-def halves(pixels: np.ndarray, side: str) -> tuple[np.ndarray, np.ndarray]:
+def halves(pixels: np.ndarray, target: str) -> tuple[np.ndarray, np.ndarray]:
     """A picture that holds a pair, taken apart.
 
     Args:
         pixels: (h, w) or (h, w, 3); a middle column belongs to neither half.
-        side: "left" or "right": where the input is.
+        target: "left" or "right": the half that is the target.
 
     Returns:
         The input and its target, both of width w // 2.
@@ -79,7 +79,7 @@ def halves(pixels: np.ndarray, side: str) -> tuple[np.ndarray, np.ndarray]:
     if not width:
         raise ImageError("one pixel wide: it has no halves")
     left, right = pixels[:, :width], pixels[:, -width:]
-    return (left, right) if side == "left" else (right, left)
+    return (left, right) if target == "right" else (right, left)
 
 
 def _stem(name: str) -> str:

@@ -11,7 +11,7 @@ import numpy as np
 from aetool.errors import Failure, FormatError, ImageError, UsageError
 from aetool.images.decode import Picture, fit
 from aetool.images.edges import edges
-from aetool.images.pairs import halves, match
+from aetool.images.pairs import SIDES, halves, match
 from aetool.images.quality import psnr
 from aetool.images.source import MAX_PIXELS, Source, open_source
 from aetool.inference.prepare import prepare, restore
@@ -55,7 +55,6 @@ def translate_images(
     checkpoint: Path,
     *,
     edge_inputs: bool = False,
-    side: str | None = None,
     target: str | None = None,
     evaluate: bool = False,
     grid: Path | None = None,
@@ -77,10 +76,10 @@ def translate_images(
             `evaluate` or `grid` writes no pictures.
         checkpoint: a model that learnt to translate.
         edge_inputs: make edge pictures of the source at the network's size, and translate those.
-        side: "left" or "right": each picture holds its input in that half, its target in the other.
-        target: a SOURCE of targets; see `images.pairs.match`.
-        evaluate: measure against the targets: those of `target`, the other halves, or with
-            `edge_inputs` alone the pictures that the edges were made of. Nothing is skipped then.
+        target: a SOURCE of targets (see `images.pairs.match`), or "left" or "right": that half of
+            each picture is its target, the other one the input.
+        evaluate: measure against the targets, which with `edge_inputs` alone are the pictures that
+            the edges were made of. Nothing is skipped then.
         grid: also draw up to 20 inputs, evenly taken from the source, above what became of them
             and above their targets where known.
         overwrite: translate again what is newer than its input and the model.
@@ -96,16 +95,15 @@ def translate_images(
     started = time.perf_counter()
     if out is None and not evaluate and grid is None:
         raise UsageError("translate needs OUT", "name a folder, or use --evaluate or --grid alone")
-    if side and target:
-        raise UsageError("--side and --target both say where the targets are", "leave out one")
-    if target and not evaluate and grid is None:
+    if target and target not in SIDES and not evaluate and grid is None:
         raise UsageError("--target is what --evaluate or --grid compares with", "add one of them")
-    if evaluate and not (side or target or edge_inputs):
-        raise UsageError("--evaluate needs targets", "say where they are with --target SOURCE")
+    if evaluate and not (target or edge_inputs):
+        raise UsageError("--evaluate needs targets", "say where they are with --target")
     stored = read_translator(checkpoint)
     pictures = open_source(source, exclude=output_folder(out) if out else None)
-    targets = open_source(target) if target else None
-    inputs = _Inputs(pictures, targets, stored, edge_inputs, side, max_pixels)
+    inputs = _Inputs(pictures, stored, edge_inputs, target, max_pixels)
+    if note and inputs.edges_seen and not edge_inputs:
+        note("the model was trained on edges: unless these are, add --edges")
     sample = grid_sample(len(pictures)) if grid else set()
     shown: dict[int, tuple[np.ndarray | None, ...]] = {}
     scores: dict[int, tuple[float, float]] = {}  # l1, psnr
@@ -216,24 +214,24 @@ class _Inputs:
     def __init__(
         self,
         pictures: Source,
-        targets: Source | None,
         stored: Checkpoint,
         edge_inputs: bool,
-        side: str | None,
+        target: str | None,
         max_pixels: int,
     ):
         self.pictures = pictures
-        self.targets = targets
-        self.matched = match(pictures, targets) if targets else None
+        self.side = target if target in SIDES else None
+        self.targets = open_source(target) if target and not self.side else None
+        self.matched = match(pictures, self.targets) if self.targets else None
         self.preprocessing = stored.metadata["preprocessing"]
         self.size = tuple(self.preprocessing["size"])
         self.output_range = _output_range(stored)
         channels = self.preprocessing["channels"]
         self.output_channels = stored.metadata["model"].get("outputs", channels)
         self.edge_inputs = edge_inputs
-        self.side = side
+        self.edges_seen = self.preprocessing.get("edges") or {}
         self.max_pixels = max_pixels
-        self.paired = bool(targets or side or edge_inputs)
+        self.paired = bool(target or edge_inputs)
         self.several_pages: list[int] = []
 
     def load(self, i: int) -> Item:
@@ -263,8 +261,11 @@ class _Inputs:
             raise ImageError(f"its target: {error.message}") from error
 
     def _edges(self, pixels: np.ndarray) -> np.ndarray:
-        """The pixels themselves, or their edges as they are at the network's size."""
-        return edges(_eight_bit(self._fitted(pixels, 3))) if self.edge_inputs else pixels
+        """The pixels themselves, or their edges at the network's size, as in training."""
+        if not self.edge_inputs:
+            return pixels
+        settings = {k: v for k, v in self.edges_seen.items() if k in ("sigma", "low", "high")}
+        return edges(_eight_bit(self._fitted(pixels, 3)), **settings)
 
     def _fitted(self, pixels: np.ndarray, channels: int) -> np.ndarray:
         about = self.preprocessing
