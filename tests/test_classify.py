@@ -43,7 +43,7 @@ def model(tmp_path_factory):
 def expected(model, photos):
     """What Keras says of the photos: float (12, 3)."""
     source = open_source(str(photos))
-    pictures = [fit(source.load(i).pixels, SIZE, 3) for i in range(len(source))]
+    pictures = [fit(source.load(i, reduce_to=SIZE).pixels, SIZE, 3) for i in range(len(source))]
     return keras.models.load_model(model).predict(np.stack(pictures), verbose=0)["probabilities"]
 
 

@@ -21,6 +21,7 @@ COMMANDS = [
     "anomaly",
     "classify",
     "translate",
+    "generate",
     "info",
 ]
 HEAVY = {

@@ -2,6 +2,7 @@
 
 from pathlib import Path
 
+import keras
 import numpy as np
 
 from aetool.models.build import build_model, complete, keras_config, layer_weights, parameter_counts
@@ -31,11 +32,12 @@ def write_untrained(
         preprocessing: what differs from pictures in [0, 1], stretched to the model's size.
     """
     spec = complete(spec)
+    keras.utils.set_random_seed(0)
     model = build_model(spec)
     random = np.random.default_rng(0)
     weights = {
         layer: {
-            name: array + np.float32(random.uniform(0, 0.5, array.shape))
+            name: array + np.float32(random.uniform(-0.2, 0.2, array.shape))
             for name, array in variables.items()
         }
         for layer, variables in layer_weights(model).items()

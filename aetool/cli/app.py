@@ -21,6 +21,7 @@ from aetool.cli import (
     cluster,
     colorize,
     encode,
+    generate,
     info,
     pca,
     reconstruct,
@@ -95,6 +96,7 @@ for module in (
     anomaly,
     classify,
     translate,
+    generate,
     info,
 ):
     name = module.__name__.rpartition(".")[2]
