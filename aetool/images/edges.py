@@ -7,8 +7,8 @@ from aetool.images.color import luma
 from aetool.images.samples import to_unit
 
 SIGMA = 1.0
-LOW = 0.1
-HIGH = 0.2
+LOW = 0.05
+HIGH = 0.1
 
 # Gradients that differ by less, the rounding of float32 pixels, are equal: it must not fray a line.
 _TIE = 1e-6

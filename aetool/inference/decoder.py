@@ -1,5 +1,6 @@
 """From points in a latent space to pictures: the second half of a variational autoencoder."""
 
+import keras
 import numpy as np
 
 from aetool.inference.engine import natural_batch_size
@@ -34,5 +35,6 @@ class Decoder:
             padded = np.zeros((self._batch_size, points.shape[1]), np.float32)
             padded[: len(batch)] = batch
             # One batch shape: a picture must not depend on how many are asked for.
-            pictures.append(np.asarray(self._model.predict_on_batch(padded))[: len(batch)])
+            decoded = self._model(padded, training=False)
+            pictures.append(keras.ops.convert_to_numpy(decoded)[: len(batch)])
         return np.concatenate(pictures)
