@@ -8,6 +8,7 @@ import keras
 import numpy as np
 import pytest
 from PIL import Image
+from untrained import RECONSTRUCTION, write_untrained
 
 from aetool.errors import FormatError
 from aetool.images.decode import fit
@@ -109,6 +110,19 @@ def test_a_colorizer_is_refused(digits_model, tmp_path):
     write_checkpoint(tmp_path / "colour.h5", checkpoint)
     with pytest.raises(FormatError, match="learnt to colorize"):
         reconstruct_images("sklearn:digits", str(tmp_path / "out"), tmp_path / "colour.h5")
+
+
+def test_of_several_outputs_the_reconstruction_is_taken(photos, tmp_path):
+    outputs = (RECONSTRUCTION, {"name": "z_mean", "decoding": "latent"})
+    model = write_untrained(
+        tmp_path / "vae.h5", {"name": "conv-vae", "size": (12, 16)}, "reconstruct", output=outputs
+    )
+    path = tmp_path / "rebuilt.npy"
+    reconstruct_images(str(photos), str(path), model, precision="float32")
+    source = open_source(str(photos))
+    pictures = np.stack([fit(source.load(i).pixels, (12, 16), 1) for i in range(12)])
+    expected = keras.models.load_model(model).predict(pictures, verbose=0)["reconstruction"]
+    np.testing.assert_allclose(np.load(path), expected, atol=1e-5)
 
 
 def test_array_files_are_whole_or_absent(tmp_path):
