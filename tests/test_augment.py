@@ -4,7 +4,15 @@ import numpy as np
 import pytest
 
 from aetool.errors import UsageError
-from aetool.images.augment import AUGMENTATIONS, augment, check_augmentations, stored_size
+from aetool.images.augment import (
+    AUGMENTATIONS,
+    augment,
+    check_augmentations,
+    stored_size,
+    variants,
+)
+
+DRAWN = [name for name in AUGMENTATIONS if name != "five-crops"]  # whose windows are numbered
 
 
 def gradient(side=32):
@@ -19,7 +27,7 @@ def varied(names, count=200, size=(32, 32), seed=0, pictures=None):
     return augment(pictures, names, size, np.random.default_rng(seed))
 
 
-@pytest.mark.parametrize("names", [(), *[(name,) for name in AUGMENTATIONS], tuple(AUGMENTATIONS)])
+@pytest.mark.parametrize("names", [(), *[(name,) for name in DRAWN], tuple(AUGMENTATIONS)])
 def test_the_same_generator_gives_the_same_pictures(names):
     np.testing.assert_array_equal(varied(names, 8), varied(names, 8))
     if names:
@@ -77,3 +85,28 @@ def test_grey_pictures_and_other_sizes():
 def test_unknown_names_are_refused():
     with pytest.raises(UsageError, match="'mirror'"):
         check_augmentations(["flip", "mirror"])
+
+
+def test_five_crops_are_the_picture_its_corners_and_its_centre():
+    assert variants(()) == 1 and variants(("five-crops", "flip")) == 6
+    pictures = np.repeat(gradient()[None], 6, axis=0)
+    out = augment(pictures, ("five-crops",), (32, 32), np.random.default_rng(0), np.arange(6))
+    np.testing.assert_array_equal(out[0], gradient())
+    # Where each window begins, and that it spans three quarters, in red (across) and green (down).
+    quarter = 255 / 4
+    starts = [(0, 0), (quarter, 0), (0, quarter), (quarter, quarter), (quarter / 2, quarter / 2)]
+    for window, (red, green) in zip(out[1:].astype(float), starts, strict=True):
+        np.testing.assert_allclose(window[16, 0, 0], red, atol=4)
+        np.testing.assert_allclose(window[0, 16, 1], green, atol=4)
+        np.testing.assert_allclose(window[16, -1, 0] - red, 3 * quarter, atol=6)
+        np.testing.assert_allclose(window[-1, 16, 1] - green, 3 * quarter, atol=6)
+
+
+def test_a_pair_is_varied_alike():
+    pictures = np.random.default_rng(0).integers(0, 256, (12, 24, 24, 3), np.uint8)
+    pairs = np.concatenate([pictures[..., :1], pictures], axis=-1)
+    names = tuple(AUGMENTATIONS)
+    both = augment(pairs, names, (16, 16), np.random.default_rng(1))
+    alone = augment(pictures, names, (16, 16), np.random.default_rng(1))
+    np.testing.assert_array_equal(both[..., 0], both[..., 1])
+    np.testing.assert_array_equal(both[..., 1:], alone)

@@ -9,14 +9,8 @@ from aetool.errors import TrainingError
 from aetool.images.color import ab_bins, lab_to_rgb
 from aetool.images.source import open_source
 from aetool.training import pictures as pictures_module
-from aetool.training.batches import (
-    AbPair,
-    Batches,
-    ab_prior,
-    colorize_pair,
-    reconstruct_pair,
-    shrink,
-)
+from aetool.training.batches import Batches
+from aetool.training.pairs import AbPair, ab_prior, colorize_pair, reconstruct_pair, shrink
 from aetool.training.pictures import Pictures
 
 
@@ -57,7 +51,7 @@ def test_too_many_pictures_for_memory_are_decoded_again(numbered, monkeypatch):
 
 
 def test_an_error_while_making_a_batch_reaches_the_loop(numbered):
-    def fail(pictures):
+    def fail(pictures, labels):
         raise ZeroDivisionError("in the thread")
 
     batches = Batches(Pictures(numbered, (4, 4), 1), fail, (4, 4), 4)

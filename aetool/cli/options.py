@@ -133,3 +133,102 @@ VerboseOpt = Annotated[
     bool,
     Option("--verbose", "-v", help="Say more.", rich_help_panel=REPORT_PANEL),
 ]
+
+# What `train` alone takes, kept here for its length.
+
+MODEL_PANEL = "Model"
+DATA_PANEL = "Pictures"
+LEARNING_PANEL = "Learning"
+
+SkipsOpt = Annotated[
+    str | None,
+    Option(
+        "--skips",
+        metavar="LEVELS",
+        help="Skip connections: all, none, or levels such as 1,3 (1 is the finest).",
+        rich_help_panel=MODEL_PANEL,
+    ),
+]
+DropoutOpt = Annotated[
+    str | None,
+    Option(
+        "--dropout",
+        metavar="LEVELS",
+        help="Dropout: none, or levels such as 5,6 (pix2pix) or blocks (vgg-classifier-ae).",
+        rich_help_panel=MODEL_PANEL,
+    ),
+]
+TapOpt = Annotated[
+    str | None,
+    Option(
+        "--tap",
+        metavar="LAYER",
+        help="Layer that vgg-classifier-ae rebuilds from (block1_pool unless given).",
+        rich_help_panel=MODEL_PANEL,
+    ),
+]
+LatentDimOpt = Annotated[
+    int | None,
+    Option(
+        "--latent-dim",
+        metavar="N",
+        min=1,
+        help="Dimensions of conv-vae's latent (2 unless given).",
+        rich_help_panel=MODEL_PANEL,
+    ),
+]
+PairTargetOpt = Annotated[
+    str | None,
+    Option(
+        "--target",
+        metavar="SOURCE|left|right",
+        help="What to translate into: by file name, by order; or a half of each picture.",
+        rich_help_panel=DATA_PANEL,
+    ),
+]
+PairEdgesOpt = Annotated[
+    bool | None,
+    Option(
+        "--edges/--no-edges",
+        help="Translate the pictures' edges (Canny) into the pictures.",
+        show_default=False,
+        rich_help_panel=DATA_PANEL,
+    ),
+]
+LossWeightOpt = Annotated[
+    list[str] | None,
+    Option(
+        "--loss-weight",
+        metavar="TERM=X",
+        help="Factor of a term of the family's loss. Repeatable.",
+        rich_help_panel=LEARNING_PANEL,
+    ),
+]
+StagesOpt = Annotated[
+    str | None,
+    Option(
+        "--stages",
+        metavar="N,N,...",
+        help="stacked-ae: epochs of each greedy stage before --epochs; none: all levels at once.",
+        rich_help_panel=LEARNING_PANEL,
+    ),
+]
+StageRatesOpt = Annotated[
+    str | None,
+    Option(
+        "--stage-rates",
+        metavar="RATE,...",
+        help="stacked-ae: learning rate of each stage (--learning-rate unless given).",
+        rich_help_panel=LEARNING_PANEL,
+    ),
+]
+PatchOpt = Annotated[
+    int | None,
+    Option(
+        "--patch",
+        metavar="N",
+        min=7,
+        help="pix2pix: pixels a side that its discriminator judges at once (70 unless given).",
+        rich_help_panel=LEARNING_PANEL,
+    ),
+]

@@ -15,10 +15,6 @@ EPILOG = """Examples:
   aetool train photos/ --recipe colorizer -o colorizer.h5 --resume
 """
 
-MODEL_PANEL = "Model"
-DATA_PANEL = "Pictures"
-LEARNING_PANEL = "Learning"
-
 
 def _complete_recipe() -> list[str]:
     from aetool.tasks.recipes import recipe_names
@@ -45,7 +41,7 @@ def train(
             metavar="NAME",
             help=f"Model family: {', '.join(FAMILIES)}.",
             autocompletion=lambda: list(FAMILIES),
-            rich_help_panel=MODEL_PANEL,
+            rich_help_panel=options.MODEL_PANEL,
         ),
     ] = None,
     task: Annotated[
@@ -53,8 +49,8 @@ def train(
         Option(
             "--task",
             metavar="TASK",
-            help=f"What it learns: {' or '.join(TASKS)}.",
-            rich_help_panel=MODEL_PANEL,
+            help=f"What it learns: {', '.join(TASKS)}; the family's own unless given.",
+            rich_help_panel=options.MODEL_PANEL,
         ),
     ] = None,
     size: Annotated[
@@ -63,25 +59,20 @@ def train(
             "--size",
             metavar="N|WxH",
             help="Size of the pictures the network sees; theirs, if they agree.",
-            rich_help_panel=MODEL_PANEL,
+            rich_help_panel=options.MODEL_PANEL,
         ),
     ] = None,
-    skips: Annotated[
-        str | None,
-        Option(
-            "--skips",
-            metavar="LEVELS",
-            help="Skip connections: all, none, or levels such as 1,3 (1 is the finest).",
-            rich_help_panel=MODEL_PANEL,
-        ),
-    ] = None,
+    skips: options.SkipsOpt = None,
+    dropout: options.DropoutOpt = None,
+    tap: options.TapOpt = None,
+    latent_dim: options.LatentDimOpt = None,
     arguments: Annotated[
         list[str] | None,
         Option(
             "--set",
             metavar="NAME=VALUE",
             help="Any argument of the model's builder, e.g. widths=16,32. Repeatable.",
-            rich_help_panel=MODEL_PANEL,
+            rich_help_panel=options.MODEL_PANEL,
         ),
     ] = None,
     init: Annotated[
@@ -90,7 +81,7 @@ def train(
             "--init",
             metavar="MODEL.h5",
             help="Start from this model's weights.",
-            rich_help_panel=MODEL_PANEL,
+            rich_help_panel=options.MODEL_PANEL,
         ),
     ] = None,
     half: Annotated[
@@ -99,7 +90,7 @@ def train(
             "--half/--no-half",
             help="Store the weights in half precision: half the file.",
             show_default=False,
-            rich_help_panel=MODEL_PANEL,
+            rich_help_panel=options.MODEL_PANEL,
         ),
     ] = None,
     only: Annotated[
@@ -108,7 +99,7 @@ def train(
             "--only",
             metavar="CLASS",
             help="Learn from this class alone. Repeatable.",
-            rich_help_panel=DATA_PANEL,
+            rich_help_panel=options.DATA_PANEL,
         ),
     ] = None,
     validation: Annotated[
@@ -117,7 +108,7 @@ def train(
             "--validation",
             metavar="SHARE|SOURCE",
             help="Pictures to hold out: a share (0.1 unless given), 0, or a SOURCE.",
-            rich_help_panel=DATA_PANEL,
+            rich_help_panel=options.DATA_PANEL,
         ),
     ] = None,
     augment: Annotated[
@@ -125,8 +116,9 @@ def train(
         Option(
             "--augment",
             metavar="NAMES",
-            help="Any of flip,crop,shift,rotate,brightness; none for none.",
-            rich_help_panel=DATA_PANEL,
+            help="Names joined by commas: flip, crop, shift, rotate, brightness, five-crops; or "
+            "none.",
+            rich_help_panel=options.DATA_PANEL,
         ),
     ] = None,
     fit: Annotated[
@@ -135,9 +127,11 @@ def train(
             "--fit",
             metavar="HOW",
             help="Pictures of another shape: stretch (unless given), crop or pad.",
-            rich_help_panel=DATA_PANEL,
+            rich_help_panel=options.DATA_PANEL,
         ),
     ] = None,
+    target: options.PairTargetOpt = None,
+    edges: options.PairEdgesOpt = None,
     max_pixels: options.MaxPixelsOpt = 500_000_000,
     epochs: Annotated[
         int | None,
@@ -146,7 +140,7 @@ def train(
             metavar="N",
             min=0,
             help="Passes over the pictures; 0 writes an untrained model.",
-            rich_help_panel=LEARNING_PANEL,
+            rich_help_panel=options.LEARNING_PANEL,
         ),
     ] = None,
     batch_size: Annotated[
@@ -156,7 +150,7 @@ def train(
             metavar="N",
             min=1,
             help="Pictures a step (32 unless given).",
-            rich_help_panel=LEARNING_PANEL,
+            rich_help_panel=options.LEARNING_PANEL,
         ),
     ] = None,
     optimizer: Annotated[
@@ -165,7 +159,7 @@ def train(
             "--optimizer",
             metavar="NAME",
             help="adam, adamw, sgd, ...; with arguments: sgd:momentum=0.9.",
-            rich_help_panel=LEARNING_PANEL,
+            rich_help_panel=options.LEARNING_PANEL,
         ),
     ] = None,
     learning_rate: Annotated[
@@ -174,7 +168,7 @@ def train(
             "--learning-rate",
             metavar="RATE",
             help="At the start (0.001 unless given).",
-            rich_help_panel=LEARNING_PANEL,
+            rich_help_panel=options.LEARNING_PANEL,
         ),
     ] = None,
     schedule: Annotated[
@@ -183,7 +177,7 @@ def train(
             "--schedule",
             metavar="NAME",
             help="constant, cosine, or inverse-time=DECAY.",
-            rich_help_panel=LEARNING_PANEL,
+            rich_help_panel=options.LEARNING_PANEL,
         ),
     ] = None,
     loss: Annotated[
@@ -191,10 +185,14 @@ def train(
         Option(
             "--loss",
             metavar="NAME",
-            help="mse, mse-sum, mae, binary-crossentropy or ab-crossentropy.",
-            rich_help_panel=LEARNING_PANEL,
+            help="mse, mse-sum, mae, binary-crossentropy(-sum) or ab-crossentropy.",
+            rich_help_panel=options.LEARNING_PANEL,
         ),
     ] = None,
+    loss_weight: options.LossWeightOpt = None,
+    stages: options.StagesOpt = None,
+    stage_rates: options.StageRatesOpt = None,
+    patch: options.PatchOpt = None,
     patience: Annotated[
         int | None,
         Option(
@@ -202,7 +200,7 @@ def train(
             metavar="N",
             min=1,
             help="Stop after N epochs without progress; keep the best.",
-            rich_help_panel=LEARNING_PANEL,
+            rich_help_panel=options.LEARNING_PANEL,
         ),
     ] = None,
     seed: Annotated[
@@ -255,12 +253,23 @@ def train(
     --resume goes on.
     """
     from aetool.cli.output import Output
-    from aetool.tasks.plan import make_plan, parse_arguments, parse_size, parse_skips
+    from aetool.tasks.plan import (
+        make_plan,
+        parse_arguments,
+        parse_loss_weights,
+        parse_numbers,
+        parse_size,
+        parse_skips,
+    )
     from aetool.tasks.train import Listeners, train_model
 
     given = parse_arguments(arguments or [])
     if skips is not None:
         given["skips"] = parse_skips(skips)
+    if dropout is not None:
+        given["dropout"] = parse_numbers(dropout, "--dropout", int)
+    given |= {"tap": tap} if tap else {}
+    given |= {"latent_dim": latent_dim} if latent_dim else {}
     plan = make_plan(
         recipe=recipe,
         arguments=given,
@@ -277,6 +286,14 @@ def train(
         learning_rate=learning_rate,
         schedule=schedule,
         loss=loss,
+        loss_weights=parse_loss_weights(loss_weight or []),
+        stages=None if stages is None else parse_numbers(stages, "--stages", int),
+        stage_rates=None
+        if stage_rates is None
+        else parse_numbers(stage_rates, "--stage-rates", float),
+        patch=patch,
+        target=target,
+        edges=edges,
         patience=patience,
         seed=seed,
         precision=precision,

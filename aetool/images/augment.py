@@ -14,7 +14,18 @@ AUGMENTATIONS = {
     "shift": "moved by up to 10 % of each side",
     "rotate": "turned by up to 10 degrees",
     "brightness": "brightness and contrast changed by up to 20 %",
+    "five-crops": "besides the picture its four corners and its centre, three quarters as wide "
+    "and high: six pictures for one",
 }
+
+# The picture, then the windows of "five-crops": (down, across) from the centre, in free space.
+_WINDOWS = ((0.0, 0.0), (-0.5, -0.5), (-0.5, 0.5), (0.5, -0.5), (0.5, 0.5), (0.0, 0.0))
+_WINDOW_SIDE = 0.75
+
+
+def variants(names: Collection[str]) -> int:
+    """How many pictures an epoch makes of each."""
+    return len(_WINDOWS) if "five-crops" in names else 1
 
 
 def check_augmentations(names: Collection[str]) -> None:
@@ -36,15 +47,20 @@ def stored_size(size: tuple[int, int], names: Collection[str]) -> tuple[int, int
 
 
 def augment(
-    pictures: np.ndarray, names: Collection[str], size: tuple[int, int], rng: np.random.Generator
+    pictures: np.ndarray,
+    names: Collection[str],
+    size: tuple[int, int],
+    rng: np.random.Generator,
+    windows: np.ndarray | None = None,
 ) -> np.ndarray:
     """A random variation of each picture.
 
     Args:
-        pictures: uint8 (n, h, w, c), c 1 or 3.
+        pictures: uint8 (n, h, w, c); with other c than 1 and 3 two pictures, varied alike.
         names: keys of AUGMENTATIONS; the order does not matter.
         size: (height, width) wanted.
         rng: every draw comes from it, in a fixed order.
+        windows: int (n,), which of its `variants` each is to be.
 
     Returns:
         uint8 (n, height, width, c).
@@ -53,36 +69,49 @@ def augment(
     # A turned or moved picture shows what lies beyond its edge: its edge pixels, repeated.
     moves = "shift" in names or "rotate" in names
     margin = max(pictures.shape[1:3]) // 4 if moves else 0
-    for i, pixels in enumerate(pictures):
-        matrix, contrast, brightness = _draw(pixels.shape[:2], margin, names, size, rng)
+    windows = np.zeros(len(pictures), int) if windows is None else windows
+    for i, (pixels, window) in enumerate(zip(pictures, windows, strict=True)):
+        matrix, contrast, brightness = _draw(pixels.shape[:2], margin, names, size, rng, window)
         if margin:
             pixels = np.pad(pixels, ((margin, margin), (margin, margin), (0, 0)), mode="edge")
-        image = Image.fromarray(pixels[..., 0] if pixels.shape[2] == 1 else pixels)
-        varied = np.asarray(
-            image.transform(
-                size[::-1], Image.Transform.AFFINE, matrix, resample=Image.Resampling.BILINEAR
-            )
-        )
+        varied = _transformed(pixels, size, matrix)
         if contrast != 1 or brightness != 0:
             varied = np.clip((varied - 127.5) * contrast + 127.5 + brightness, 0, 255)
         out[i] = varied.reshape(out.shape[1:])
     return out
 
 
-def _draw(shape, margin, names, size, rng) -> tuple[tuple[float, ...], float, float]:
+def _transformed(
+    pixels: np.ndarray, size: tuple[int, int], matrix: tuple[float, ...]
+) -> np.ndarray:
+    """One affine map of uint8 (h, w, c), bilinear."""
+    if pixels.shape[2] not in (1, 3):
+        channels = np.split(pixels, pixels.shape[2], axis=2)
+        return np.stack([_transformed(channel, size, matrix) for channel in channels], axis=2)
+    image = Image.fromarray(pixels[..., 0] if pixels.shape[2] == 1 else pixels)
+    return np.asarray(
+        image.transform(
+            size[::-1], Image.Transform.AFFINE, matrix, resample=Image.Resampling.BILINEAR
+        )
+    )
+
+
+def _draw(shape, margin, names, size, rng, window) -> tuple[tuple[float, ...], float, float]:
     """One affine map from output to input pixels, one contrast factor and one brightness offset."""
     height, width = shape
     draws = rng.random(10)
-    window_h = window_w = 1.0
+    whole = _WINDOW_SIDE if window else 1.0
+    window_h = window_w = whole
     if "crop" in names:
         area = 0.7 + 0.3 * draws[0]
         aspect = math.exp((2 * draws[1] - 1) * math.log(4 / 3) / 2)
-        window_h = min(1.0, math.sqrt(area) * aspect)
-        window_w = min(1.0, math.sqrt(area) / aspect)
+        window_h *= min(1.0, math.sqrt(area) * aspect)
+        window_w *= min(1.0, math.sqrt(area) / aspect)
     # The window's centre, in input pixels; with a crop anywhere inside, else in the middle.
-    span_y, span_x = (1 - window_h) * height, (1 - window_w) * width
-    centre_y = height / 2 + span_y * (draws[2] - 0.5)
-    centre_x = width / 2 + span_x * (draws[3] - 0.5)
+    down, across = _WINDOWS[window]
+    span_y, span_x = (whole - window_h) * height, (whole - window_w) * width
+    centre_y = height / 2 + span_y * (draws[2] - 0.5) + (1 - whole) * height * down
+    centre_x = width / 2 + span_x * (draws[3] - 0.5) + (1 - whole) * width * across
     if "shift" in names:
         centre_y += 0.2 * (draws[8] - 0.5) * height
         centre_x += 0.2 * (draws[9] - 0.5) * width

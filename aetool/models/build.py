@@ -3,7 +3,7 @@
 import importlib
 import inspect
 import json
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 
 import keras
 import numpy as np
@@ -49,14 +49,23 @@ def build_model(spec: Mapping, *, dtype: str | None = None) -> keras.Model:
         UsageError: for unknown names, or values that the builder refuses.
     """
     arguments = complete(spec)
-    build = builder(arguments.pop("name"))
+    return built(builder(arguments.pop("name")), dtype or "float32", **arguments)
+
+
+def built(build: Callable[..., keras.Model], dtype: str, **arguments) -> keras.Model:
+    """What a builder makes of its arguments under a dtype policy.
+
+    Raises:
+        UsageError: for values that the builder refuses.
+    """
     before = keras.config.dtype_policy()
-    keras.config.set_dtype_policy(dtype or "float32")
+    keras.config.set_dtype_policy(dtype)
     try:
         return build(**arguments)
     except (ValueError, TypeError) as error:
+        name = build.__module__.rpartition(".")[2].replace("_", "-")
         reason = str(error).splitlines()[0]
-        raise UsageError(f"model {spec['name']} cannot be built: {reason}") from error
+        raise UsageError(f"model {name} cannot be built: {reason}") from error
     finally:
         keras.config.set_dtype_policy(before)
 

@@ -1,7 +1,7 @@
 """The model families by name: what a command line needs to know without importing Keras."""
 
 import difflib
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 
 from aetool.errors import UsageError
 
@@ -20,6 +20,10 @@ class Family:
         latent: the layer whose output `encode` writes.
         size: (height, width) of the published experiment, used when pictures differ in size.
         loss: the natural loss by task.
+        regime: how it learns: "reconstruction", "variational", "joint", "adversarial" or "greedy".
+        loss_weights: {term: factor} of a loss that has several terms, as published.
+        levels: of a model that learns level by level.
+        range: (least, greatest) of the values it takes and gives.
         grows: whether the weights fit any picture size, so that a network can be rebuilt larger.
     """
 
@@ -30,6 +34,10 @@ class Family:
     latent: str
     size: tuple[int, int]
     loss: dict[str, str]
+    regime: str = "reconstruction"
+    loss_weights: dict[str, float] = field(default_factory=dict)
+    levels: int = 0
+    range: tuple[int, int] = (0, 1)
     grows: bool = False
 
 
@@ -74,7 +82,9 @@ _add(
         module="conv_vae",
         latent="z_mean",
         size=(28, 28),
-        loss={"reconstruct": "binary-crossentropy"},
+        loss={"reconstruct": "binary-crossentropy-sum"},
+        regime="variational",
+        loss_weights={"divergence": 1.0},
     )
 )
 _add(
@@ -97,6 +107,8 @@ _add(
         latent="latent",
         size=(32, 32),
         loss={"classify": "mse"},
+        regime="joint",
+        loss_weights={"classification": 1.0, "reconstruction": 100.0},
     )
 )
 _add(
@@ -108,6 +120,9 @@ _add(
         latent="latent",
         size=(128, 128),
         loss={"translate": "mae"},
+        regime="adversarial",
+        loss_weights={"adversarial": 1.0, "reconstruction": 100.0},
+        range=(-1, 1),
     )
 )
 _add(
@@ -119,6 +134,8 @@ _add(
         latent="latent",
         size=(80, 80),
         loss={"reconstruct": "binary-crossentropy"},
+        regime="greedy",
+        levels=4,
         grows=True,
     )
 )

@@ -5,12 +5,16 @@ from dataclasses import asdict, dataclass, fields
 
 from aetool.errors import UsageError
 from aetool.images.augment import check_augmentations
-from aetool.models.specs import family
+from aetool.models.specs import Family, family
 from aetool.tasks.recipes import read_recipe
 from aetool.training.settings import Settings
 
 # The share of pictures held out where nothing is said: what calibration and early stopping need.
 DEFAULT_VALIDATION = "0.1"
+# The ways to say where targets are, of which one is enough.
+_TARGETS = ("target", "edges")
+# What a recipe says of one family's way to learn.
+_OF_A_FAMILY = ("loss_weights", "stages", "stage_rates", "patch")
 
 
 @dataclass(frozen=True, slots=True)
@@ -19,13 +23,16 @@ class Plan:
 
     Args:
         model: {"name": family, **builder arguments}; size and channels only where given.
-        task: "reconstruct" or "colorize".
+        task: "reconstruct", "colorize", "translate" or "classify".
         settings: how it learns.
         recipe: the name it came from.
         size: (height, width), or None for the pictures' own or the family's.
         fit: how pictures of another shape are fitted: "stretch", "crop" or "pad".
         only: class names to train on; empty for all.
         validation: a fraction, or another SOURCE.
+        target: what to translate into: another SOURCE, or the "left" or "right" half of each
+            picture.
+        edges: translate the pictures' edges into the pictures.
         temperature: of the annealed mean that decodes ab bins.
         half: store the weights in half precision.
     """
@@ -38,6 +45,8 @@ class Plan:
     fit: str = "stretch"
     only: tuple[str, ...] = ()
     validation: str = DEFAULT_VALIDATION
+    target: str | None = None
+    edges: bool = False
     temperature: float = 0.38
     half: bool = False
 
@@ -70,10 +79,15 @@ def make_plan(*, recipe: str | None = None, arguments: Mapping | None = None, **
     written = read_recipe(recipe) if recipe else {}
     spec = dict(written.get("model", {}))
     values = {**written.get("training", {})}
-    values |= {name: value for name, value in options.items() if value is not None}
-    name = values.pop("model", None) or spec.get("name") or "conv-ae"
+    name = options.pop("model", None) or spec.get("name") or "conv-ae"
     if name != spec.get("name"):
-        spec = {"name": name}  # another family takes other arguments
+        spec = {"name": name}  # another family takes other arguments and has other terms
+        values = {k: v for k, v in values.items() if k not in _OF_A_FAMILY}
+    weights = values.pop("loss_weights", {}) | (options.pop("loss_weights", None) or {})
+    options = {name: value for name, value in options.items() if value is not None}
+    if any(options.get(way) for way in _TARGETS):
+        values = {k: v for k, v in values.items() if k not in _TARGETS}
+    values |= options
     spec = _tuples({**spec, **(arguments or {})})
     chosen = family(name)
     task = values.pop("task", None) or chosen.tasks[0]
@@ -83,11 +97,64 @@ def make_plan(*, recipe: str | None = None, arguments: Mapping | None = None, **
         )
     values.setdefault("loss", chosen.loss[task])
     values = _tuples(values)
+    values["loss_weights"] = _loss_weights(chosen, weights)
+    values["stages"] = _stages(chosen, spec, values)
     known = {f.name for f in fields(Settings)}
     settings = Settings(**{k: v for k, v in values.items() if k in known})
     rest = {k: v for k, v in values.items() if k not in known}
     _check(settings, rest)
+    _check_task(task, settings, rest)
     return Plan(model=spec, task=task, settings=settings, recipe=recipe, **rest)
+
+
+def _loss_weights(chosen: Family, given: Mapping) -> dict[str, float]:
+    """The factor of each term of the family's loss, as given or else as published."""
+    for term in given:
+        if term not in chosen.loss_weights:
+            terms = ", ".join(chosen.loss_weights)
+            raise UsageError(
+                f"the loss of {chosen.name} has no term {term!r} to weigh",
+                f"its terms: {terms}" if terms else "it has a single one",
+            )
+    return {**chosen.loss_weights, **given}
+
+
+def _stages(chosen: Family, spec: Mapping, values: Mapping) -> tuple[int, ...]:
+    """Epochs of each greedy stage: a single number stands for every level of the model."""
+    given = values.get("stages")
+    if not chosen.levels:
+        if given:
+            raise UsageError(f"{chosen.name} does not learn in stages", "leave out --stages")
+        return ()
+    levels = len(spec["widths"]) if "widths" in spec else chosen.levels
+    if values.get("epochs") == 0:
+        return ()  # an untrained model
+    if given is None:
+        given = (values.get("epochs", Settings().epochs),)
+    stages = given * levels if len(given) == 1 else given
+    if stages and (len(stages) != levels or min(stages) < 1):
+        raise UsageError(
+            f"--stages {','.join(map(str, given))} does not suit a model of {levels} levels",
+            "give the epochs of each, one number for all, or none",
+        )
+    if stages and len(values.get("stage_rates", ())) not in (0, len(stages)):
+        raise UsageError(f"--stage-rates does not give a rate for each of {levels} stages")
+    return stages
+
+
+def _check_task(task: str, settings: Settings, rest: Mapping) -> None:
+    ways = [name for name in _TARGETS if rest.get(name)]
+    if task != "translate" and ways:
+        raise UsageError(f"--{ways[0]} goes with --task translate, not {task}")
+    if task == "translate" and not ways:
+        raise UsageError(
+            "translate needs to know into what",
+            "--target SOURCE, --target left or right (a half of each picture), or --edges",
+        )
+    if len(ways) > 1:
+        raise UsageError(f"--{ways[0]} and --{ways[1]} exclude each other", "leave out one")
+    if settings.loss == "ab-crossentropy" and task != "colorize":
+        raise UsageError("the loss ab-crossentropy goes with --task colorize")
 
 
 def _check(settings: Settings, rest: Mapping) -> None:
@@ -98,6 +165,8 @@ def _check(settings: Settings, rest: Mapping) -> None:
         raise UsageError(f"--batch-size {settings.batch_size} is not at least 1")
     if not 0 < settings.learning_rate < float("inf"):
         raise UsageError(f"--learning-rate {settings.learning_rate} is not positive")
+    if any(not 0 < rate < float("inf") for rate in settings.stage_rates):
+        raise UsageError("--stage-rates are not all positive")
     if settings.patience is not None and settings.patience < 1:
         raise UsageError(f"--patience {settings.patience} is not at least 1")
     if rest.get("fit", "stretch") not in ("stretch", "crop", "pad"):
@@ -114,9 +183,12 @@ def _check(settings: Settings, rest: Mapping) -> None:
 
 
 def difference(before: Mapping, after: Mapping) -> str | None:
-    """The first option on which two runs disagree, in words; `epochs` may differ."""
+    """The first option on which two runs disagree, in words; `epochs` may differ.
+
+    An option that an older version did not have was, as it were, not given.
+    """
     for name in sorted(set(before) | set(after)):
-        if name != "epochs" and before.get(name) != after.get(name):
+        if name != "epochs" and (before.get(name) or None) != (after.get(name) or None):
             return f"{name} was {before.get(name)!r}, now {after.get(name)!r}"
     return None
 
@@ -142,6 +214,30 @@ def parse_skips(text: str) -> tuple[int, ...] | None:
         return tuple(sorted({int(part) for part in text.split(",")}))
     except ValueError:
         raise UsageError(f"--skips {text!r} is not all, none or levels such as 1,3") from None
+
+
+def parse_numbers(text: str, option: str, kind: type) -> tuple:
+    """Numbers joined by commas; the empty tuple for "none"."""
+    try:
+        return () if text == "none" else tuple(kind(part) for part in text.split(","))
+    except ValueError:
+        hint = f"for example {option} 5,6"
+        raise UsageError(f"{option} {text!r} is not none or numbers", hint) from None
+
+
+def parse_loss_weights(texts: list[str]) -> dict[str, float]:
+    """{term: factor} from "term=number" texts."""
+    weights = {}
+    for text in texts:
+        name, _, value = text.partition("=")
+        try:
+            weights[name.strip()] = float(value)
+        except ValueError:
+            raise UsageError(
+                f"--loss-weight {text!r} is not term=number",
+                "for example --loss-weight reconstruction=10",
+            ) from None
+    return weights
 
 
 def parse_size(text: str) -> tuple[int, int]:

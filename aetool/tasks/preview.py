@@ -6,6 +6,7 @@ import numpy as np
 from PIL import Image
 
 from aetool.images.color import annealed_mean, lab_to_rgb, luma_to_lightness
+from aetool.models.specs import family
 from aetool.plots.animation import write_gif
 from aetool.plots.curves import curves
 from aetool.plots.sheets import contact_sheet
@@ -37,19 +38,24 @@ class Preview:
         shown = pictures.take(rows)
         if shown.shape[1:3] != tuple(size):
             shown = np.stack([_resized(picture, size) for picture in shown])
-        self._inputs, _ = pair(shown)
-        self._shown = shown
+        self._inputs, truths = pair(shown)
+        self._low, self._high = family(plan.model["name"]).range
+        # Of ab values no picture can be drawn, but it is the one that was shown.
+        self._truths = truths if plan.task == "translate" else shown
         self._plan = plan
         self._arrays = arrays
 
     def draw(self, model, epoch: int) -> None:
         """Write epoch-0001.png and so on: inputs above outputs, above truths where they differ."""
-        outputs = np.asarray(model.predict_on_batch(self._inputs), np.float32)
+        outputs = model.predict_on_batch(self._inputs)
+        if isinstance(outputs, dict):
+            outputs = outputs["reconstruction"]
+        outputs = np.asarray(outputs, np.float32)
         drawn = [self._picture(x, y) for x, y in zip(self._inputs, outputs, strict=True)]
-        inputs = [_uint8(x) for x in self._inputs]
+        inputs = [self._eight_bit(x) for x in self._inputs]
         bands = [inputs, drawn]
-        if self._plan.task == "colorize":
-            bands.append(list(self._shown))
+        if self._plan.task in ("colorize", "translate"):
+            bands.append([self._eight_bit(truth) for truth in self._truths])
         rows = []
         for start in range(0, len(inputs), _COLUMNS):
             for band in bands:
@@ -66,11 +72,17 @@ class Preview:
     def _picture(self, x: np.ndarray, y: np.ndarray) -> np.ndarray:
         """uint8 (h, w, c) of one output."""
         if "ab_bins" not in self._arrays:
-            return _uint8(y)
+            return self._eight_bit(y)
         ab = annealed_mean(y, self._arrays["ab_bins"], self._plan.temperature)
         ab = np.stack([_resized(ab[..., i], x.shape[:2]) for i in (0, 1)], axis=-1)
         lab = np.concatenate([luma_to_lightness(x[..., 0])[..., None], ab], axis=-1)
         return _uint8(lab_to_rgb(lab))
+
+    def _eight_bit(self, values: np.ndarray) -> np.ndarray:
+        """Values of the network's range, or uint8 already."""
+        if values.dtype == np.uint8:
+            return values
+        return _uint8((values - self._low) / (self._high - self._low))
 
 
 def plot_curves(path: Path, history: dict[str, list[float]]) -> None:
@@ -85,7 +97,9 @@ def _uint8(values: np.ndarray) -> np.ndarray:
 
 
 def _resized(values: np.ndarray, size) -> np.ndarray:
-    """uint8 (h, w, 1 or 3) or float32 (h, w) at another (height, width)."""
-    image = Image.fromarray(values[..., 0] if values.ndim == 3 and values.shape[2] == 1 else values)
-    resized = np.asarray(image.resize((size[1], size[0]), Image.Resampling.BICUBIC))
-    return resized.reshape(*size, *values.shape[2:])
+    """uint8 (h, w, c) or float32 (h, w) at another (height, width)."""
+    if values.ndim == 3:
+        channels = np.moveaxis(values, 2, 0)
+        return np.stack([_resized(channel, size) for channel in channels], axis=-1)
+    image = Image.fromarray(values)
+    return np.asarray(image.resize((size[1], size[0]), Image.Resampling.BICUBIC))

@@ -1,5 +1,6 @@
 """Train a model: first whether there is anything to do, before Keras is imported."""
 
+import hashlib
 from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
@@ -7,6 +8,7 @@ from pathlib import Path
 import numpy as np
 
 from aetool.errors import Failure, OutputError, TrainingError
+from aetool.images.pairs import SIDES
 from aetool.images.source import Source, open_source
 from aetool.storage.atomic import locked
 from aetool.storage.checkpoint import Checkpoint, read_checkpoint
@@ -103,7 +105,7 @@ def train_model(
         if overwrite and not resume:
             running.unlink(missing_ok=True)
         options = {**plan.options(), "init": str(init) if init else None}
-        digest = pictures.digest()
+        digest = data_digest(pictures, plan)
         before = _resumable(output, running, options, digest) if resume else None
         if before is not None and output.exists() and _nothing_left(before, plan):
             return _finished(output)
@@ -160,9 +162,17 @@ def _resumable(output: Path, running: Path, options: dict, digest: str) -> Check
     return before
 
 
+def data_digest(pictures: Source, plan: Plan) -> str:
+    """Of all that is learnt from: the pictures, and with them the targets of another source."""
+    if plan.target is None or plan.target in SIDES:
+        return pictures.digest()
+    both = pictures.digest() + open_source(plan.target).digest()
+    return hashlib.sha256(both.encode()).hexdigest()
+
+
 def _nothing_left(before: Checkpoint, plan: Plan) -> bool:
     document = read_document(before.training)
-    return document["epoch"] >= plan.settings.epochs or document["stopped_early"]
+    return document["epoch"] >= plan.settings.total_epochs or document["stopped_early"]
 
 
 def _finished(output: Path) -> TrainResult:

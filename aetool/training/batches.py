@@ -6,43 +6,10 @@ from collections.abc import Iterator
 
 import numpy as np
 
-from aetool.images.augment import augment
-from aetool.images.color import luma, rgb_to_lab
+from aetool.images.augment import augment, variants
 from aetool.training.pictures import Pictures
 
 _AHEAD = 4
-
-
-def reconstruct_pair(pictures: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
-    """uint8 (n, h, w, c) to the same float32 pictures in [0, 1] twice."""
-    x = pictures.astype(np.float32) / 255
-    return x, x
-
-
-def colorize_pair(pictures: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
-    """uint8 (n, h, w, 3) to luma (n, h, w, 1) and RGB (n, h, w, 3), float32 in [0, 1]."""
-    y = pictures.astype(np.float32) / 255
-    return luma(y)[..., None], y
-
-
-class AbPair:
-    """uint8 (n, h, w, 3) to luma (n, h, w, 1) in [0, 1] and the ab of the picture shrunk `stride`
-    times, (n, ceil(h / stride), ceil(w / stride), 2) in Lab units."""
-
-    def __init__(self, stride: int):
-        self.stride = stride
-
-    def __call__(self, pictures: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
-        rgb = pictures.astype(np.float32) / 255
-        return luma(rgb)[..., None], rgb_to_lab(shrink(rgb, self.stride))[..., 1:]
-
-
-def shrink(pictures: np.ndarray, stride: int) -> np.ndarray:
-    """Means over stride x stride squares: (n, h, w, c) to (n, ceil(h / s), ceil(w / s), c)."""
-    n, h, w, c = pictures.shape
-    pictures = np.pad(pictures, ((0, 0), (0, -h % stride), (0, -w % stride), (0, 0)), mode="edge")
-    h, w = pictures.shape[1] // stride, pictures.shape[2] // stride
-    return pictures.reshape(n, h, stride, w, stride, c).mean(axis=(2, 4))
 
 
 class Batches:
@@ -50,7 +17,7 @@ class Batches:
 
     Args:
         pictures: where rows come from.
-        pair: uint8 pictures to (input, target).
+        pair: a function of training.pairs, uint8 pictures and labels to (input, target).
         size: (height, width) of the network's input.
         batch_size: rows a step; the last step of an epoch takes what is left.
         augmentations: names for images.augment; empty for none.
@@ -76,24 +43,27 @@ class Batches:
         self._augmentations = augmentations
         self._seed = seed
         self._shuffle = shuffle
+        self._variants = variants(augmentations)
 
     def __len__(self) -> int:
-        return -(-len(self.pictures) // self._batch_size)
+        return -(-len(self.pictures) * self._variants // self._batch_size)
 
     def make(self, epoch: int, step: int, order: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
         """The (input, target) of one step of one epoch."""
-        rows = order[step * self._batch_size : (step + 1) * self._batch_size]
+        numbers = order[step * self._batch_size : (step + 1) * self._batch_size]
+        rows, windows = np.divmod(numbers, self._variants)
         pictures = self.pictures.take(rows)
         if self._augmentations:
             rng = np.random.default_rng((self._seed, epoch, step))
-            pictures = augment(pictures, self._augmentations, self._size, rng)
-        return self._pair(pictures)
+            pictures = augment(pictures, self._augmentations, self._size, rng, windows)
+        return self._pair(pictures, self.pictures.labels[rows])
 
     def order(self, epoch: int) -> np.ndarray:
-        """The rows in the order of this epoch."""
+        """The rows in the order of this epoch, each as often as it has variants."""
+        count = len(self.pictures) * self._variants
         if not self._shuffle:
-            return np.arange(len(self.pictures))
-        return np.random.default_rng((self._seed, epoch)).permutation(len(self.pictures))
+            return np.arange(count)
+        return np.random.default_rng((self._seed, epoch)).permutation(count)
 
     def epoch(self, epoch: int, start: int = 0) -> Iterator[tuple[np.ndarray, np.ndarray]]:
         """The steps from `start` on, each made by a thread while the one before is learnt."""
@@ -132,22 +102,3 @@ class Batches:
         finally:
             stopped.set()
             thread.join()
-
-
-def ab_prior(pictures: Pictures, bins: np.ndarray, sample: int = 2000) -> np.ndarray:
-    """How often each ab bin is the nearest one, over evenly spaced pictures.
-
-    Returns:
-        float32 (bins,), summing to 1, smoothed by a Gaussian of 5 Lab units as Zhang et al. do.
-    """
-    rows = np.unique(np.linspace(0, len(pictures) - 1, sample).astype(np.int64))
-    counts = np.zeros(len(bins))
-    for start in range(0, len(rows), 64):
-        rgb = pictures.take(rows[start : start + 64]).astype(np.float32) / 255
-        ab = rgb_to_lab(shrink(rgb, 4))[..., 1:].reshape(-1, 2)
-        nearest = np.argmax(ab @ bins.T - 0.5 * (bins**2).sum(axis=1), axis=1)
-        counts += np.bincount(nearest, minlength=len(bins))
-    squared = ((bins[:, None] - bins[None]) ** 2).sum(axis=-1)
-    smooth = np.exp(-squared / (2 * 5.0**2))
-    prior = (smooth / smooth.sum(axis=0)) @ (counts / counts.sum())
-    return prior.astype(np.float32)

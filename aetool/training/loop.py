@@ -7,6 +7,7 @@ from dataclasses import dataclass
 from aetool.errors import TrainingError
 from aetool.training.batches import Batches
 from aetool.training.optimizers import scheduled_rate
+from aetool.training.regime import Regime
 from aetool.training.settings import Settings
 from aetool.training.state import Means, RunState
 
@@ -17,19 +18,19 @@ class Hooks:
 
     Args:
         step: (epoch from 0, steps done, steps an epoch).
-        epoch: (state), after each epoch's validation.
+        epoch: (state, the epoch's means), after each epoch's validation.
         save: (state), when the state is worth keeping.
         stop: gives a signal's number when the run should end after this step, else 0.
     """
 
     step: Callable[[int, int, int], None] = lambda *_: None
-    epoch: Callable[[RunState], None] = lambda _: None
+    epoch: Callable[[RunState, dict[str, float]], None] = lambda *_: None
     save: Callable[[RunState], None] = lambda _: None
     stop: Callable[[], int] = lambda: 0
 
 
 def run(
-    learner,
+    learner: Regime,
     batches: Batches,
     validation: Batches | None,
     settings: Settings,
@@ -39,8 +40,12 @@ def run(
     """Train until the epochs are done, patience runs out or a signal comes.
 
     Args:
-        learner: `set_rate`, `train_batch`, `test_batch`, `weights`.
-        state: changed in place.
+        learner: what learns.
+        batches: to learn from.
+        validation: to measure after every epoch, or None.
+        settings: how long, how fast.
+        state: where to go on; changed in place.
+        hooks: told and asked on the way.
 
     Returns:
         0 when finished, or the signal's number after the state was saved.
@@ -50,12 +55,12 @@ def run(
     """
     steps = len(batches)
     while not state.finished(settings):
+        phase = settings.phase(state.epoch)
+        learner.enter_stage(phase.stage)
         for x, y in batches.epoch(state.epoch, state.step):
-            done = state.epoch * steps + state.step
+            done = (state.epoch - phase.first) * steps + state.step
             learner.set_rate(
-                scheduled_rate(
-                    settings.schedule, settings.learning_rate, done, settings.epochs * steps
-                )
+                scheduled_rate(settings.schedule, phase.learning_rate, done, phase.epochs * steps)
             )
             values = learner.train_batch(x, y)
             if not math.isfinite(values["loss"]):
@@ -70,25 +75,26 @@ def run(
             if state.step < steps and hooks.stop():
                 hooks.save(state)
                 return hooks.stop()
-        means = state.means.values()
+        prefix = f"stage{phase.stage}_" if phase.stage else ""
+        means = {f"{prefix}{name}": value for name, value in state.means.values().items()}
         if validation is not None:
             held_out = Means()
             for x, y in validation.epoch(0):
                 held_out.add(learner.test_batch(x, y), len(x))
-            means |= {f"val_{name}": value for name, value in held_out.values().items()}
+            means |= {f"val_{prefix}{name}": value for name, value in held_out.values().items()}
         for name, value in means.items():
             state.history.setdefault(name, []).append(value)
         state.epoch, state.step, state.means = state.epoch + 1, 0, Means()
-        if settings.patience is not None:
+        if settings.patience is not None and not phase.stage:
             _watch(learner, settings, state)
-        hooks.epoch(state)
+        hooks.epoch(state, means)
         hooks.save(state)
         if hooks.stop() and not state.finished(settings):
             return hooks.stop()
     return 0
 
 
-def _watch(learner, settings: Settings, state: RunState) -> None:
+def _watch(learner: Regime, settings: Settings, state: RunState) -> None:
     """Early stopping: keep the weights of the best epoch, give up after `patience` worse ones."""
     watched = state.history.get("val_loss", state.history["loss"])[-1]
     if watched < state.best:

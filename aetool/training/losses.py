@@ -38,6 +38,11 @@ def binary_crossentropy(truth, prediction):
     return -_per_picture(values)
 
 
+def binary_crossentropy_sum(truth, prediction):
+    """Binary cross-entropy in nats a picture, summed over pixels and channels; both in [0, 1]."""
+    return binary_crossentropy(truth, prediction) * float(np.prod(prediction.shape[1:]))
+
+
 class AbCrossentropy:
     """Cross-entropy over ab bins with class rebalancing.
 
@@ -87,6 +92,7 @@ LOSSES = {
     "mse-sum": mse_sum,
     "mae": mae,
     "binary-crossentropy": binary_crossentropy,
+    "binary-crossentropy-sum": binary_crossentropy_sum,
     "ab-crossentropy": AbCrossentropy,
 }
 

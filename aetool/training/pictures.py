@@ -9,6 +9,7 @@ import numpy as np
 from aetool.errors import Failure, ImageError, TrainingError
 from aetool.images.decode import fit
 from aetool.images.source import Source
+from aetool.training.targets import Pairing
 
 # The share of the machine's memory that decoded pictures may take.
 _MEMORY_SHARE = 0.4
@@ -20,14 +21,16 @@ class Pictures:
     Args:
         source: where they come from.
         size: (height, width) to keep them at.
-        channels: 1 or 3.
+        channels: 1 or 3; with a pairing those of (input, target).
         how: "stretch", "crop" or "pad".
         max_pixels: refuse larger pictures.
         progress: called with (pictures decoded, pictures in the source).
+        pairing: where the target of each picture is, which is kept behind its channels.
+        classes: names that labels are counted by, where every picture needs one of them.
 
     Attributes:
-        failed: what could not be read, left out.
-        labels: int32 (n,), -1 where unknown.
+        failed: what could not be read or has no label that it needs, left out.
+        labels: int32 (n,), -1 where unknown; indices into `classes`, or the source's own.
 
     Raises:
         TrainingError: when no picture is readable.
@@ -37,15 +40,19 @@ class Pictures:
         self,
         source: Source,
         size: tuple[int, int],
-        channels: int,
+        channels: int | tuple[int, int],
         *,
         how: str = "stretch",
         max_pixels: int = 500_000_000,
         progress: Callable[[int, int], None] | None = None,
+        pairing: Pairing | None = None,
+        classes: tuple[str, ...] = (),
     ):
         self.source = source
         self.size = size
-        self.channels = channels
+        self._channels = (channels,) if isinstance(channels, int) else tuple(channels)
+        self._pairing = pairing
+        self._classes = {name: i for i, name in enumerate(classes)}
         self._how = how
         self._max_pixels = max_pixels
         self._pool = ThreadPoolExecutor(os.cpu_count() or 1, thread_name_prefix="decode")
@@ -53,13 +60,16 @@ class Pictures:
         self._rows = self._decode_all(progress)
         if not len(self._rows):
             raise TrainingError(f"no picture in {source.root} can be read")
-        self.labels = np.array([source.label(i) for i in self._rows], np.int32)
+        self.labels = np.array([self._label(int(i)) for i in self._rows], np.int32)
 
     def __len__(self) -> int:
         return len(self._rows)
 
     def take(self, rows: np.ndarray) -> np.ndarray:
-        """uint8 (len(rows), height, width, channels), in the order asked for."""
+        """uint8 (len(rows), height, width, channels), in the order asked for.
+
+        With a pairing the target's channels follow the input's.
+        """
         if self._memory is not None:
             return self._memory[rows]
         return np.stack(list(self._pool.map(self._load, self._rows[rows])))
@@ -67,13 +77,33 @@ class Pictures:
     def close(self) -> None:
         self._pool.shutdown()
 
+    def _label(self, i: int) -> int:
+        """The label of picture i; ImageError where it needs one and has none."""
+        label = self.source.label(i)
+        if not self._classes:
+            return label
+        if label < 0:
+            raise ImageError("no label")
+        name = self.source.class_names[label]
+        if name not in self._classes:
+            raise ImageError(f"its label, {name}, is none of the classes")
+        return self._classes[name]
+
     def _load(self, i: int) -> np.ndarray:
-        picture = self.source.load(int(i), max_pixels=self._max_pixels, reduce_to=self.size)
-        fitted = fit(picture.pixels, self.size, self.channels, how=self._how)
-        return np.round(fitted * 255).astype(np.uint8)
+        if self._pairing is None:
+            picture = self.source.load(int(i), max_pixels=self._max_pixels, reduce_to=self.size)
+            parts = (picture.pixels,)
+        else:
+            parts = self._pairing.load(self.source, int(i), self._max_pixels, self.size)
+        fitted = [
+            fit(part, self.size, channels, how=self._how)
+            for part, channels in zip(parts, self._channels, strict=True)
+        ]
+        return np.round(np.concatenate(fitted, axis=-1) * 255).astype(np.uint8)
 
     def _try_load(self, i: int) -> np.ndarray | Failure:
         try:
+            self._label(i)
             return self._load(i)
         except ImageError as error:
             return Failure(self.source.name(i), error.message)
@@ -81,10 +111,11 @@ class Pictures:
     def _decode_all(self, progress) -> np.ndarray:
         """Fill the memory if it suffices; the numbers of the readable pictures either way."""
         count = len(self.source)
-        wanted = count * self.size[0] * self.size[1] * self.channels
+        depth = sum(self._channels)
+        wanted = count * self.size[0] * self.size[1] * depth
         memory = os.sysconf("SC_PAGE_SIZE") * os.sysconf("SC_PHYS_PAGES")
         keep = wanted <= _MEMORY_SHARE * memory
-        self._memory = np.empty((count, *self.size, self.channels), np.uint8) if keep else None
+        self._memory = np.empty((count, *self.size, depth), np.uint8) if keep else None
         readable = []
         block = 256
         for start in range(0, count, block):

@@ -38,7 +38,7 @@ class RunState:
         epoch: epochs done.
         step: steps done of the epoch in hand.
         means: of the epoch in hand.
-        history: a value an epoch for each metric.
+        history: a value an epoch for each metric; those of a greedy stage bear its name.
         best: the lowest validation (or training) loss so far, with early stopping.
         best_epoch: the epoch it was reached in, counted from 1.
         best_weights: {variable path: array} of that epoch.
@@ -55,7 +55,7 @@ class RunState:
     stopped_early: bool = False
 
     def finished(self, settings: Settings) -> bool:
-        return self.epoch >= settings.epochs or self.stopped_early
+        return self.epoch >= settings.total_epochs or self.stopped_early
 
 
 def pack(state: RunState, learner_state: dict[str, np.ndarray], extra: dict) -> dict:

@@ -1,0 +1,152 @@
+"""The pictures of one training run, and what the network is to make of them."""
+
+from dataclasses import dataclass
+
+import numpy as np
+
+from aetool.errors import ImageError, TrainingError, UsageError
+from aetool.images.augment import stored_size
+from aetool.images.pairs import SIDES
+from aetool.images.source import MAX_PIXELS, Source, open_source
+from aetool.models.specs import family
+from aetool.tasks.plan import Plan
+from aetool.tasks.train import Progress, split
+from aetool.training.pairs import (
+    AbPair,
+    ClassifyPair,
+    TranslatePair,
+    colorize_pair,
+    edges_pair,
+    reconstruct_pair,
+)
+from aetool.training.pictures import Pictures
+from aetool.training.targets import Halves, Pairing, Targets
+
+# Pictures of a source whose sizes and colours are looked at where --size is not given.
+_LOOK_AT = 64
+
+
+@dataclass(frozen=True, slots=True)
+class TrainingData:
+    """What a run learns from.
+
+    Args:
+        pictures: to learn from.
+        held_out: to measure on, or None.
+        size: (height, width) of the network's input.
+        channels: of the network's input.
+        outputs: channels of the picture it gives.
+        classes: names of the labels, as far as any were asked for or are there.
+    """
+
+    pictures: Pictures
+    held_out: Pictures | None
+    size: tuple[int, int]
+    channels: int
+    outputs: int
+    classes: tuple[str, ...]
+
+    @property
+    def sets(self) -> tuple[Pictures, ...]:
+        return (self.pictures, self.held_out) if self.held_out else (self.pictures,)
+
+
+def load_data(
+    source: Source, plan: Plan, max_pixels: int, progress: Progress | None
+) -> TrainingData:
+    """Split, pair, and decode.
+
+    Raises:
+        SourceError: when validation pictures or targets cannot be opened.
+        TrainingError: when nothing is left to learn from.
+    """
+    learnt, held_out = split(source, plan.held_out_fraction or 0.0, plan.only, plan.settings.seed)
+    if plan.held_out_fraction is None:
+        held_out, _ = split(open_source(plan.validation), 0.0, plan.only, 0)
+    pairing = _pairing(plan, source)
+    size, channels, outputs = _shape(plan, learnt, pairing)
+    classes = plan.only or source.class_names
+    if plan.task == "classify" and len(classes) < 2:
+        raise TrainingError(
+            f"{source.root} has no labels of two classes to tell apart",
+            "a folder for each class, or an array with labels",
+        )
+
+    def pictures(chosen: Source, augmentations: tuple[str, ...]) -> Pictures:
+        elsewhere = chosen is held_out and plan.held_out_fraction is None
+        return Pictures(
+            chosen,
+            stored_size(size, augmentations),
+            (channels, outputs) if pairing else outputs,
+            how=plan.fit,
+            max_pixels=max_pixels,
+            progress=progress,
+            pairing=_pairing(plan, held_out) if elsewhere else pairing,
+            classes=classes if plan.task == "classify" else (),
+        )
+
+    return TrainingData(
+        pictures(learnt, plan.settings.augment),
+        pictures(held_out, ()) if held_out is not None else None,
+        size,
+        channels,
+        outputs,
+        classes,
+    )
+
+
+def make_pair(plan: Plan, spec: dict):
+    """The function of training.pairs that a plan and a complete specification ask for."""
+    if plan.task == "colorize":
+        over_bins = plan.settings.loss == "ab-crossentropy"
+        return AbPair(spec["output_stride"]) if over_bins else colorize_pair
+    if plan.task == "classify":
+        return ClassifyPair(spec["classes"])
+    if plan.task == "translate":
+        return edges_pair if plan.edges else TranslatePair(spec["channels"])
+    return reconstruct_pair
+
+
+def _pairing(plan: Plan, source: Source) -> Pairing | None:
+    """Where the targets of a source's pictures are, if they are not made from those."""
+    if plan.target in SIDES:
+        return Halves(plan.target)
+    return Targets(source, open_source(plan.target)) if plan.target else None
+
+
+def _shape(plan: Plan, source: Source, pairing: Pairing | None) -> tuple[tuple[int, int], int, int]:
+    """((height, width), channels in, channels out): as asked, or the pictures' own."""
+    step = max(1, len(source) // _LOOK_AT)
+    looks: list[tuple[np.ndarray, ...]] = []
+    for i in range(0, len(source), step):
+        try:
+            looks.append(_pixels(source, i, pairing))
+        except ImageError:
+            continue
+    sizes = {look[0].shape[:2] for look in looks}
+    given, wanted = (_channels([look[end] for look in looks]) for end in (0, -1))
+    size = plan.size or plan.model.get("size")
+    if size is None:
+        size = sizes.pop() if len(sizes) == 1 else family(plan.model["name"]).size
+    if plan.task == "colorize":
+        given, wanted = 1, 3
+    elif plan.edges:
+        given = 1
+    else:
+        given = plan.model.get("channels", given)
+    if pairing is None and plan.task != "colorize" and not plan.edges:
+        wanted = given
+    elif plan.task == "translate":
+        wanted = plan.model.get("outputs", wanted)
+    for channels in (given, wanted):
+        if channels not in (1, 3):
+            raise UsageError(f"pictures have 1 or 3 channels, not {channels}")
+    return tuple(size), given, wanted
+
+
+def _pixels(source: Source, i: int, pairing: Pairing | None) -> tuple[np.ndarray, ...]:
+    return pairing.load(source, i, MAX_PIXELS, None) if pairing else (source.load(i).pixels,)
+
+
+def _channels(pictures: list[np.ndarray]) -> int:
+    return 3 if any(pixels.ndim == 3 and pixels.shape[2] == 3 for pixels in pictures) else 1

@@ -1,0 +1,67 @@
+"""Learning to classify and to reconstruct at once."""
+
+import keras
+import numpy as np
+from keras import ops
+
+from aetool.training.losses import PerPicture
+from aetool.training.optimizers import make_optimizer
+from aetool.training.regime import Regime, means
+from aetool.training.settings import Settings
+
+
+def categorical_crossentropy(truth, probabilities):
+    """Cross-entropy in nats: one-hot and predicted (n, classes) to (n,)."""
+    return -ops.sum(truth * ops.log(ops.clip(probabilities, 1e-7, 1.0)), axis=-1)
+
+
+class Joint(Regime):
+    """A weighted sum of the losses of two outputs, `probabilities` and `reconstruction`.
+
+    Besides the terms it measures `accuracy`, the share of pictures whose class is right, and for
+    colour pictures `channel_accuracy`, the share of pixels whose largest channel is right: what
+    Keras's own accuracy makes of a reconstruction, and what the article reports.
+
+    Args:
+        model: built under the dtype policy to train in.
+        settings: optimizer, learning rate; `loss_weights` of "classification" and "reconstruction".
+        loss: of the reconstruction.
+    """
+
+    def __init__(self, model: keras.Model, settings: Settings, loss):
+        self.model = model
+        self.optimizer = make_optimizer(settings.optimizer, settings.learning_rate)
+        metrics = {"probabilities": [keras.metrics.CategoricalAccuracy(name="accuracy")]}
+        if model.input_shape[-1] == 3:
+            agreement = keras.metrics.CategoricalAccuracy(name="accuracy")
+            metrics["reconstruction"] = [agreement]
+        model.compile(
+            optimizer=self.optimizer,
+            loss={
+                "reconstruction": PerPicture(loss),
+                "probabilities": PerPicture(categorical_crossentropy),
+            },
+            loss_weights={
+                "reconstruction": settings.loss_weights["reconstruction"],
+                "probabilities": settings.loss_weights["classification"],
+            },
+            metrics=metrics,
+        )
+        self.optimizer.build(model.trainable_variables)
+
+    def train_batch(self, x: np.ndarray, y: dict[str, np.ndarray]) -> dict[str, float]:
+        return _named(self.model.train_on_batch(x, y, return_dict=True))
+
+    def test_batch(self, x: np.ndarray, y: dict[str, np.ndarray]) -> dict[str, float]:
+        return _named(self.model.test_on_batch(x, y, return_dict=True))
+
+
+_NAMES = {
+    "probabilities": "classification",
+    "probabilities_accuracy": "accuracy",
+    "reconstruction_accuracy": "channel_accuracy",
+}
+
+
+def _named(logs: dict[str, object]) -> dict[str, float]:
+    return {_NAMES.get(name, name): value for name, value in means(logs).items()}
