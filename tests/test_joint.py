@@ -38,6 +38,7 @@ def test_the_loss_is_the_weighted_sum_of_its_terms():
     values = regime({"classification": 2.0, "reconstruction": 50.0}).test_batch(X, Y)
     expected = 2 * values["classification"] + 50 * values["reconstruction"]
     assert values["loss"] == pytest.approx(expected, rel=1e-5)
+    assert next(iter(values)) == "loss"  # the first that is told and drawn
     assert set(values) == {
         "loss", "classification", "reconstruction", "accuracy", "channel_accuracy",
     }  # fmt: skip

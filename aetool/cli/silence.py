@@ -4,6 +4,7 @@ TF_CPP_MIN_LOG_LEVEL silences most of it. A few lines (the oneDNN banner, missin
 written to file descriptor 2 before TensorFlow reads that variable, so its import is watched too.
 """
 
+import logging
 import os
 import re
 import sys
@@ -23,6 +24,8 @@ def silence_tensorflow() -> None:
     os.environ["KERAS_BACKEND"] = "tensorflow"  # the only one whose graphs aetool can freeze
     if "TF_CPP_MIN_LOG_LEVEL" not in os.environ:
         os.environ["TF_CPP_MIN_LOG_LEVEL"] = "3"
+        # A training of several networks traces each: TensorFlow takes that for a mistake.
+        logging.getLogger("tensorflow").setLevel(logging.ERROR)
         sys.meta_path.insert(0, _TensorFlowFinder())
 
 

@@ -18,7 +18,18 @@ LOG_FACTOR = 8.0
 """A quantity that spans more than this goes on a logarithmic scale, if it is never 0 or less."""
 
 DOTTED_EPOCHS = 20
-LOWER_IS_BETTER = ("loss", "error", "mse", "mae", "divergence", "entropy")
+LOWER_IS_BETTER = (
+    "loss",
+    "error",
+    "mse",
+    "mae",
+    "divergence",
+    "entropy",
+    "reconstruction",
+    "classification",
+    "adversarial",
+    "discriminator",
+)
 
 
 def draw_curves(path: Path, history: Mapping[str, np.ndarray]) -> None:

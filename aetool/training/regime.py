@@ -72,8 +72,6 @@ def numbered(name: str, variables: Iterable[keras.Variable]) -> Variables:
 
 
 def means(logs: dict[str, object]) -> dict[str, float]:
-    """What Keras says of a batch, as plain numbers, each term of the loss by its own name."""
-    return {
-        name if name == "loss" else name.removesuffix("_loss"): float(value)
-        for name, value in logs.items()
-    }
+    """What Keras says of a batch, as plain numbers: the loss first, each term by its own name."""
+    terms = {name.removesuffix("_loss"): float(value) for name, value in logs.items()}
+    return {"loss": terms.pop("loss"), **terms}
