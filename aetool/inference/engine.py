@@ -30,7 +30,7 @@ def has_bfloat16() -> bool:
 
 
 def resolve_precision(precision: str) -> str:
-    """"auto" as "bfloat16" where the processor has it, else "float32"; other names unchanged."""
+    """What "auto" stands for on this machine; other names unchanged."""
     if precision == "auto":
         return "bfloat16" if has_bfloat16() else "float32"
     return precision
