@@ -7,6 +7,7 @@ from aetool.errors import UsageError
 from aetool.images.augment import check_augmentations
 from aetool.models.specs import family
 from aetool.tasks.recipes import read_recipe
+from aetool.training.schedules import parse_schedule
 from aetool.training.settings import Settings
 
 # The share of pictures held out where nothing is said: what calibration and early stopping need.
@@ -87,11 +88,14 @@ def make_plan(*, recipe: str | None = None, arguments: Mapping | None = None, **
     settings = Settings(**{k: v for k, v in values.items() if k in known})
     rest = {k: v for k, v in values.items() if k not in known}
     _check(settings, rest)
+    if settings.loss == "ab-crossentropy" and task != "colorize":
+        raise UsageError(f"loss ab-crossentropy needs --task colorize, not {task}")
     return Plan(model=spec, task=task, settings=settings, recipe=recipe, **rest)
 
 
 def _check(settings: Settings, rest: Mapping) -> None:
     check_augmentations(settings.augment)
+    parse_schedule(settings.schedule)
     if settings.epochs < 0:
         raise UsageError(f"--epochs {settings.epochs} is negative")
     if settings.batch_size < 1:

@@ -11,7 +11,8 @@ import numpy as np
 
 import aetool
 from aetool.analysis.anomaly import calibrate, scores
-from aetool.errors import Failure, FormatError, Interrupted
+from aetool.errors import Failure, FormatError, ImageError, Interrupted
+from aetool.images.augment import stored_size
 from aetool.images.color import ab_bins
 from aetool.images.source import Source, open_source
 from aetool.inference.engine import Engine, resolve_precision
@@ -33,6 +34,7 @@ from aetool.training import loop
 from aetool.training.batches import AbPair, Batches, ab_prior, colorize_pair, reconstruct_pair
 from aetool.training.interrupt import stop_requests
 from aetool.training.losses import AbCrossentropy, loss_function
+from aetool.training.optimizers import make_optimizer
 from aetool.training.pictures import Pictures
 from aetool.training.reconstruction import Reconstruction
 from aetool.training.state import pack, unpack
@@ -70,10 +72,13 @@ class TrainingRun:
         self.arrays: dict[str, np.ndarray] = {}
         settings = replace(plan.settings, precision=resolve_precision(plan.settings.precision))
         self.settings = settings
+        # Wrong names are said before minutes of decoding, not after.
+        loss_function(settings.loss)
+        make_optimizer(settings.optimizer, settings.learning_rate)
         keras.utils.set_random_seed(settings.seed)
 
         self.train_source, held_out = self._split()
-        size, self.channels = self._picture_shape()
+        size, self.channels = self._picture_shape(max_pixels)
         self.size = size
         self.stored_channels = 3 if plan.task == "colorize" else self.channels
         self.spec = self._specification()
@@ -95,15 +100,13 @@ class TrainingRun:
             held_out, _ = split(open_source(self.plan.validation), 0.0, self.plan.only, 0)
         return train, held_out
 
-    def _picture_shape(self) -> tuple[tuple[int, int], int]:
+    def _picture_shape(self, max_pixels: int) -> tuple[tuple[int, int], int]:
         """((height, width), channels) asked for, or the pictures' own where they agree."""
-        from aetool.images.decode import ImageError
-
         step = max(1, len(self.train_source) // _LOOK_AT)
         shapes = []
         for i in range(0, len(self.train_source), step):
             try:
-                shapes.append(self.train_source.load(i).pixels.shape)
+                shapes.append(self.train_source.load(i, max_pixels=max_pixels).pixels.shape)
             except ImageError:
                 continue
         sizes = {shape[:2] for shape in shapes}
@@ -116,8 +119,6 @@ class TrainingRun:
         return tuple(size), self.plan.model.get("channels", 3 if colour else 1)
 
     def _pictures(self, source: Source, max_pixels: int, augmentations) -> Pictures:
-        from aetool.images.augment import stored_size
-
         return Pictures(
             source,
             stored_size(self.size, augmentations),
@@ -236,8 +237,10 @@ class TrainingRun:
             validation = Batches(
                 self.held_out, self._pair(), self.size, settings.batch_size, shuffle=False
             )
-        if previews and self.state.epoch == 0 and self.state.step == 0:
-            previews.draw(self.learner.model, 0)
+        if self.state.epoch == 0 and self.state.step == 0:
+            self._save(self.state)
+            if previews:
+                previews.draw(self.learner.model, 0)
 
         def on_step(epoch, step, steps):
             if self.listeners.step:
