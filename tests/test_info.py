@@ -74,7 +74,7 @@ def test_a_checkpoint_for_people(aetool, checkpoint):
     assert "parameters                  56" in lines
     assert "  widths                    16, 8, 8" in lines
     assert "  val_loss                  12345.7" in lines
-    assert "  recipe                    none" in lines
+    assert "  recipe                    -" in lines
     assert "classes                     cat, dog\\n" in lines
 
 

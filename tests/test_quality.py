@@ -3,7 +3,7 @@
 import numpy as np
 import pytest
 
-from aetool.images.quality import PSNR_CEILING, colorfulness, mse, psnr, ssim
+from aetool.images.quality import PSNR_CEILING, mse, psnr, ssim
 
 
 @pytest.fixture
@@ -79,16 +79,3 @@ def test_eight_bit_pictures_score_as_their_floats(pair):
     a, b = (np.round(picture * 255).astype(np.uint8) for picture in pair)
     for measure in (mse, psnr, ssim):
         assert measure(a, b) == pytest.approx(measure(a / 255, b / 255))
-
-
-def test_colorfulness_of_known_pictures():
-    assert colorfulness(np.full((4, 4, 3), 90, np.uint8)) == 0
-    red = np.zeros((4, 4, 3), np.uint8)
-    red[..., 0] = 255
-    # Without spread: 0.3 times the distance of (255, 127.5) from grey in the opponent plane.
-    assert colorfulness(red) == pytest.approx(0.3 * np.hypot(255, 127.5))
-    half = red.copy()
-    half[:2] = 0
-    assert colorfulness(half) == pytest.approx(
-        np.hypot(127.5, 63.75) + 0.3 * np.hypot(127.5, 63.75)
-    )

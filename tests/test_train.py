@@ -234,11 +234,47 @@ def test_options_are_checked_before_anything_is_read():
         make_plan(model="conv-ae", augment=("flp",))
     with pytest.raises(UsageError, match="does not learn to colorize"):
         make_plan(model="conv-ae", task="colorize")
+    with pytest.raises(UsageError, match="needs --task colorize"):
+        make_plan(model="unet", loss="ab-crossentropy")
+    with pytest.raises(UsageError, match="no schedule 'cosin'"):
+        make_plan(model="conv-ae", schedule="cosin")
     with pytest.raises(UsageError, match="between 0 and 1"):
         make_plan(model="conv-ae", validation="1.5")
     with pytest.raises(UsageError, match="no recipe 'colorzer'"):
         make_plan(recipe="colorzer")
     assert make_plan(recipe="colorizer", epochs=3).settings.epochs == 3
+
+
+@pytest.mark.parametrize(
+    ("options", "message"),
+    [
+        (("--optimizer", "adm"), "no optimizer 'adm'"),
+        (("--loss", "mes"), "did you mean mse?"),
+        (("--plot", "curves.foo"), "curves.foo"),
+    ],
+)
+def test_wrong_names_are_said_before_training(tmp_path, capsys, options, message):
+    assert train(tmp_path / "m.h5", *options) == 2
+    assert message in capsys.readouterr().err
+    assert not list(tmp_path.iterdir())
+
+
+def test_a_model_cannot_go_to_standard_output(capsys):
+    assert run(["train", "sklearn:digits", "-o", "-", "-q"]) == 2
+    assert "-o MODEL.h5" in capsys.readouterr().err
+
+
+def test_an_untrained_model_can_be_trained_on(tmp_path):
+    output = tmp_path / "m.h5"
+    train_model("sklearn:digits", output, tiny(epochs=0))
+    assert train_model("sklearn:digits", output, tiny(epochs=1), resume=True).epochs == 1
+
+
+def test_previews_inside_the_source_are_no_pictures(tmp_path, photos):
+    folder = shutil.copytree(photos, tmp_path / "photos")
+    plan = tiny(epochs=1, size=(16, 16))
+    for _ in range(2):
+        train_model(str(folder), tmp_path / "m.h5", plan, resume=True, preview=folder / "preview")
 
 
 def test_option_texts():

@@ -56,4 +56,6 @@ def _text(value: object) -> str:
         return f"{value:.6g}"
     if isinstance(value, list | tuple) and value:
         return ", ".join(_text(item) for item in value)
+    if value is None:
+        return "-"
     return str(value) if value else "none"

@@ -139,7 +139,7 @@ def train(
             "--epochs",
             metavar="N",
             min=0,
-            help="Passes over the pictures; 0 writes an untrained model.",
+            help="Passes over the pictures (20 unless given); 0 writes an untrained model.",
             rich_help_panel=options.LEARNING_PANEL,
         ),
     ] = None,

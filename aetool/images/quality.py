@@ -1,4 +1,4 @@
-"""How close one picture is to another: mean squared error, PSNR and SSIM; and how colourful one is.
+"""How close one picture is to another: mean squared error, PSNR and SSIM.
 
 Every function takes a picture (h, w, c) or a batch (n, h, w, c), uint8 or float in [0, 1], and
 returns float64 () or (n,).
@@ -43,19 +43,6 @@ def ssim(a: np.ndarray, b: np.ndarray) -> np.ndarray:
         (mean_a * mean_a + mean_b * mean_b + C1) * (variance_a + variance_b + C2)
     )
     return similarity.mean(axis=(-3, -2, -1))
-
-
-def colorfulness(rgb: np.ndarray) -> np.ndarray:
-    """0 for grey, about 30 for a moderately and 80 for a highly colourful picture (h, w, 3).
-
-    Hasler and Suesstrunk, "Measuring colourfulness in natural images" (2003), their metric M3, for
-    which channels count 0 to 255.
-    """
-    red, green, blue = np.moveaxis(255 * _unit(rgb), -1, 0)
-    opponents = np.stack([red - green, (red + green) / 2 - blue])  # (2, ..., h, w)
-    spread = np.sqrt(opponents.var(axis=(-2, -1)).sum(axis=0))
-    shift = np.sqrt((opponents.mean(axis=(-2, -1)) ** 2).sum(axis=0))
-    return spread + 0.3 * shift
 
 
 def _unit(a: np.ndarray) -> np.ndarray:

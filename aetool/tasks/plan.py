@@ -7,6 +7,7 @@ from aetool.errors import UsageError
 from aetool.images.augment import check_augmentations
 from aetool.models.specs import Family, family
 from aetool.tasks.recipes import read_recipe
+from aetool.training.schedules import parse_schedule
 from aetool.training.settings import Settings
 
 # The share of pictures held out where nothing is said: what calibration and early stopping need.
@@ -154,11 +155,12 @@ def _check_task(task: str, settings: Settings, rest: Mapping) -> None:
     if len(ways) > 1:
         raise UsageError(f"--{ways[0]} and --{ways[1]} exclude each other", "leave out one")
     if settings.loss == "ab-crossentropy" and task != "colorize":
-        raise UsageError("the loss ab-crossentropy goes with --task colorize")
+        raise UsageError(f"loss ab-crossentropy needs --task colorize, not {task}")
 
 
 def _check(settings: Settings, rest: Mapping) -> None:
     check_augmentations(settings.augment)
+    parse_schedule(settings.schedule)
     if settings.epochs < 0:
         raise UsageError(f"--epochs {settings.epochs} is negative")
     if settings.batch_size < 1:

@@ -7,7 +7,7 @@ from pathlib import Path
 
 import numpy as np
 
-from aetool.errors import Failure, OutputError, TrainingError
+from aetool.errors import Failure, OutputError, TrainingError, UsageError
 from aetool.images.pairs import SIDES
 from aetool.images.source import Source, open_source
 from aetool.storage.atomic import locked
@@ -90,18 +90,25 @@ def train_model(
         listeners: told while it goes on.
 
     Raises:
+        UsageError: for names that are none, before any picture is decoded.
         OutputError: when the output exists and neither flag is given, or another run holds it.
         TrainingError: when `resume` meets other options or data, no picture is readable, or the
             loss is not a number.
         Interrupted: after a signal, with the state saved.
     """
     output = Path(output)
+    if str(output) == "-":
+        raise UsageError("a model cannot go to standard output", "name a file: -o MODEL.h5")
+    if plot is not None:
+        from aetool.plots.style import check_figure_path  # matplotlib, only where it is wanted
+
+        check_figure_path(plot)
     listeners = listeners or Listeners()
     running = running_path(output)
     with locked(output):
         if not resume and not overwrite:
             _refuse_existing(output, running)
-        pictures = open_source(source)
+        pictures = open_source(source, exclude=preview)
         if overwrite and not resume:
             running.unlink(missing_ok=True)
         options = {**plan.options(), "init": str(init) if init else None}

@@ -7,7 +7,7 @@ import numpy as np
 from aetool.errors import ImageError, TrainingError, UsageError
 from aetool.images.augment import stored_size
 from aetool.images.pairs import SIDES
-from aetool.images.source import MAX_PIXELS, Source, open_source
+from aetool.images.source import Source, open_source
 from aetool.models.specs import family
 from aetool.tasks.plan import Plan
 from aetool.tasks.train import Progress, split
@@ -64,7 +64,7 @@ def load_data(
     if plan.held_out_fraction is None:
         held_out, _ = split(open_source(plan.validation), 0.0, plan.only, 0)
     pairing = _pairing(plan, source)
-    size, channels, outputs = _shape(plan, learnt, pairing)
+    size, channels, outputs = _shape(plan, learnt, pairing, max_pixels)
     classes = plan.only or source.class_names
     if plan.task == "classify" and len(classes) < 2:
         raise TrainingError(
@@ -114,13 +114,15 @@ def _pairing(plan: Plan, source: Source) -> Pairing | None:
     return Targets(source, open_source(plan.target)) if plan.target else None
 
 
-def _shape(plan: Plan, source: Source, pairing: Pairing | None) -> tuple[tuple[int, int], int, int]:
+def _shape(
+    plan: Plan, source: Source, pairing: Pairing | None, max_pixels: int
+) -> tuple[tuple[int, int], int, int]:
     """((height, width), channels in, channels out): as asked, or the pictures' own."""
     step = max(1, len(source) // _LOOK_AT)
     looks: list[tuple[np.ndarray, ...]] = []
     for i in range(0, len(source), step):
         try:
-            looks.append(_pixels(source, i, pairing))
+            looks.append(_pixels(source, i, pairing, max_pixels))
         except ImageError:
             continue
     sizes = {look[0].shape[:2] for look in looks}
@@ -144,8 +146,12 @@ def _shape(plan: Plan, source: Source, pairing: Pairing | None) -> tuple[tuple[i
     return tuple(size), given, wanted
 
 
-def _pixels(source: Source, i: int, pairing: Pairing | None) -> tuple[np.ndarray, ...]:
-    return pairing.load(source, i, MAX_PIXELS, None) if pairing else (source.load(i).pixels,)
+def _pixels(
+    source: Source, i: int, pairing: Pairing | None, max_pixels: int
+) -> tuple[np.ndarray, ...]:
+    if pairing is not None:
+        return pairing.load(source, i, max_pixels, None)
+    return (source.load(i, max_pixels=max_pixels).pixels,)
 
 
 def _channels(pictures: list[np.ndarray]) -> int:

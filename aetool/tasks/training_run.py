@@ -38,6 +38,7 @@ from aetool.training import loop
 from aetool.training.batches import Batches
 from aetool.training.interrupt import stop_requests
 from aetool.training.losses import AbCrossentropy, loss_function
+from aetool.training.optimizers import make_optimizer
 from aetool.training.pairs import ab_prior
 from aetool.training.regime import Regime
 from aetool.training.regimes import make_regime
@@ -72,6 +73,9 @@ class TrainingRun:
         self.arrays: dict[str, np.ndarray] = {}
         settings = replace(plan.settings, precision=resolve_precision(plan.settings.precision))
         self.settings = settings
+        # Wrong names are said before minutes of decoding, not after.
+        loss_function(settings.loss)
+        make_optimizer(settings.optimizer, settings.learning_rate)
         keras.utils.set_random_seed(settings.seed)
 
         self.data = load_data(source, plan, max_pixels, listeners.decoding)
@@ -188,8 +192,10 @@ class TrainingRun:
             validation = Batches(
                 data.held_out, self.pair, data.size, settings.batch_size, shuffle=False
             )
-        if previews and self.state.epoch == 0 and self.state.step == 0:
-            previews.draw(self.learner.model, 0)
+        if self.state.epoch == 0 and self.state.step == 0:
+            self._save(self.state)
+            if previews:
+                previews.draw(self.learner.model, 0)
 
         def on_step(epoch, step, steps):
             if self.listeners.step:

@@ -8,7 +8,7 @@ from contextlib import contextmanager
 
 @contextmanager
 def stop_requests() -> Iterator[Callable[[], int]]:
-    """Turn SIGINT and SIGTERM into a number to poll.
+    """Turn SIGINT, SIGTERM and SIGHUP into a number to poll; one that is ignored stays ignored.
 
     Yields:
         A function that gives 0, or the number of the signal that came. A second signal acts at
@@ -27,7 +27,9 @@ def stop_requests() -> Iterator[Callable[[], int]]:
         for each, handler in before.items():
             signal.signal(each, handler)
 
-    for number in (signal.SIGINT, signal.SIGTERM):
+    for number in (signal.SIGINT, signal.SIGTERM, signal.SIGHUP):
+        if signal.getsignal(number) is signal.SIG_IGN:  # nohup
+            continue
         before[number] = signal.signal(number, request)
     try:
         yield lambda: received

@@ -6,8 +6,8 @@ from dataclasses import dataclass
 
 from aetool.errors import TrainingError
 from aetool.training.batches import Batches
-from aetool.training.optimizers import scheduled_rate
 from aetool.training.regime import Regime
+from aetool.training.schedules import scheduled_rate
 from aetool.training.settings import Settings
 from aetool.training.state import Means, RunState
 
