@@ -26,7 +26,7 @@ Y = RANDOM.uniform(-1, 1, (4, *SIZE, 3)).astype(np.float32)
 
 
 def plan(**options):
-    given = {"epochs": 2, "batch_size": 4, "precision": "float32", "size": SIZE, "patch": 16}
+    given = {"epochs": 2, "batch_size": 4, "precision": "float32", "size": (8, 8), "patch": 7}
     return make_plan(model="pix2pix", arguments={"width": 2}, **(given | options))
 
 
