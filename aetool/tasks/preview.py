@@ -8,9 +8,8 @@ from PIL import Image
 from aetool.images.color import annealed_mean, lab_to_rgb, luma_to_lightness
 from aetool.models.specs import family
 from aetool.plots.animation import write_gif
-from aetool.plots.curves import curves
+from aetool.plots.curves import draw_curves
 from aetool.plots.sheets import contact_sheet
-from aetool.plots.style import save_figure
 from aetool.storage.atomic import replacing
 from aetool.tasks.plan import Plan
 from aetool.training.pictures import Pictures
@@ -87,9 +86,8 @@ class Preview:
 
 def plot_curves(path: Path, history: dict[str, list[float]]) -> None:
     """Draw the loss of every epoch into a picture file."""
-    figure = curves({name: np.asarray(values) for name, values in history.items()})
     with replacing(path) as temporary:
-        save_figure(figure, temporary)
+        draw_curves(temporary, {name: np.asarray(values) for name, values in history.items()})
 
 
 def _uint8(values: np.ndarray) -> np.ndarray:
