@@ -197,6 +197,11 @@ def test_previews_and_curves_are_drawn(tmp_path):
         assert np.asarray(curves.convert("L")).std() > 0
 
 
+def test_an_untrained_model_has_no_curves(tmp_path):
+    train_model("sklearn:digits", tmp_path / "m.h5", tiny(epochs=0), plot=tmp_path / "c.png")
+    assert (tmp_path / "m.h5").exists() and not (tmp_path / "c.png").exists()
+
+
 def test_unreadable_pictures_are_left_out_and_named(tmp_path, photos):
     folder = shutil.copytree(photos, tmp_path / "photos")
     (folder / "broken.png").write_text("no picture")

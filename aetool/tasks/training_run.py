@@ -162,8 +162,10 @@ class TrainingRun:
         write_checkpoint(self.output, checkpoint, half=self.plan.half)
         if previews:
             previews.animate()
-        if plot:
+        if plot and self.state.history:
             plot_curves(plot, self.state.history)
+        elif plot:
+            self.listeners.note(f"no epoch was trained, so {plot} has nothing to show")
         metadata = checkpoint.metadata
         return TrainResult(
             output=str(self.output),
