@@ -324,3 +324,10 @@ print("data")
 
 def test_printable_keeps_letters_and_escapes_the_rest():
     assert printable("Straße 日本\n\t\x07\udcff") == "Straße 日本\\n\\t\\x07\\udcff"
+
+
+@pytest.mark.parametrize("command", ["colorize", "reconstruct", "translate"])
+def test_a_picture_and_json_do_not_share_standard_output(aetool, tmp_path, command):
+    done = aetool(command, tmp_path / "a.png", "-", "-c", tmp_path / "m.h5", "--json")
+    assert done.status == 2 and done.stdout == b""
+    assert "cannot both go to standard output" in done.stderr and "-o" not in done.stderr

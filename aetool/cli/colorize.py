@@ -3,10 +3,9 @@
 from pathlib import Path
 from typing import Annotated
 
-from typer import Argument, Option
+from typer import Option
 
 from aetool.cli import options
-from aetool.errors import UsageError
 
 EPILOG = """Examples:
 
@@ -18,14 +17,7 @@ EPILOG = """Examples:
 
 def colorize(
     source: options.SourceArg,
-    out: Annotated[
-        Path | None,
-        Argument(
-            metavar="OUT",
-            help="Folder to write to; for one image, a file or - (PNG on stdout).",
-            show_default=False,
-        ),
-    ] = None,
+    out: options.OutArg = None,
     checkpoint: Annotated[
         Path | None,
         Option(
@@ -72,11 +64,7 @@ def colorize(
     from aetool.tasks.colorize import colorize_images
 
     talk = Output(json=json, quiet=quiet, verbose=verbose)
-    if json and str(out) == "-":
-        raise UsageError(
-            "--json and the picture cannot both go to standard output",
-            hint="name a file for the picture",
-        )
+    talk.check_picture(out)
     with talk.progress("Colouring") as progress:
         result = colorize_images(
             source,

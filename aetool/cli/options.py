@@ -22,7 +22,7 @@ SourceArg = Annotated[
     ),
 ]
 OutArg = Annotated[
-    Path,
+    Path | None,
     Argument(
         metavar="OUT",
         help="Folder to write to; for one image, a file or - (PNG on stdout).",

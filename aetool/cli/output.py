@@ -76,6 +76,14 @@ class Output:
                 hint="name a file for the data: -o FILE",
             )
 
+    def check_picture(self, out: Path | str | None) -> None:
+        """Refuse --json together with a picture on standard output (`out` "-")."""
+        if self.json and str(out) == "-":
+            raise UsageError(
+                "--json and the picture cannot both go to standard output",
+                hint="name a file for the picture",
+            )
+
     def data(self, text: str) -> None:
         """Print a result made for reading on standard output; --json prints its own instead."""
         if not self.json:

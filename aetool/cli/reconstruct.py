@@ -50,7 +50,7 @@ def reconstruct(
     from aetool.tasks.reconstruct import reconstruct_images
 
     talk = Output(json=json, quiet=quiet, verbose=verbose)
-    talk.check_stdout(Path(out))
+    talk.check_picture(out)
     with talk.progress("Rebuilding") as progress:
         result = reconstruct_images(
             source,

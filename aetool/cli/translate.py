@@ -3,10 +3,9 @@
 from pathlib import Path
 from typing import Annotated
 
-from typer import Argument, Option
+from typer import Option
 
 from aetool.cli import options
-from aetool.errors import UsageError
 
 EPILOG = """Examples:
 
@@ -21,14 +20,7 @@ TARGETS_PANEL = "Targets"
 def translate(
     source: options.SourceArg,
     checkpoint: options.CheckpointOpt,
-    out: Annotated[
-        str | None,
-        Argument(
-            metavar="OUT",
-            help="Folder to write to; for one image, a file or - (PNG on stdout).",
-            show_default=False,
-        ),
-    ] = None,
+    out: options.OutArg = None,
     edges: Annotated[
         bool, Option("--edges", help="Make edge pictures (Canny) of SOURCE and translate those.")
     ] = False,
@@ -71,11 +63,7 @@ def translate(
     from aetool.tasks.translate import translate_images
 
     talk = Output(json=json, quiet=quiet, verbose=verbose)
-    if json and out == "-":
-        raise UsageError(
-            "--json and the picture cannot both go to standard output",
-            hint="name a file for the picture",
-        )
+    talk.check_picture(out)
     with talk.progress("Translating") as progress:
         result = translate_images(
             source,

@@ -112,12 +112,6 @@ def stage(
     return keras.Model(given, x, name=f"stacked_ae_stage{level}")
 
 
-def stage_encoder(model: keras.Model) -> keras.Model:
-    """The part of a stage that gives the next one its input."""
-    pools = [layer for layer in model.layers if isinstance(layer, layers.MaxPooling2D)]
-    return keras.Model(model.input, pools[0].output, name=f"{model.name}_encoder")
-
-
 def copy_stages(model: keras.Model, stages: Iterable[keras.Model]) -> None:
     """Give the whole model the weights of its stages, layer by layer, by name."""
     for part in stages:

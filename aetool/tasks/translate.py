@@ -51,7 +51,7 @@ class TranslateResult:
 
 def translate_images(
     source: str,
-    out: str | None,
+    out: Path | None,
     checkpoint: Path,
     *,
     edge_inputs: bool = False,
