@@ -17,9 +17,11 @@ from aetool.storage.latents import LatentsWriter
 CLASSES = ("bird", "cat", "dog")
 KEYS = [
     "k",
+    "k_choice",
     "method",
     "repeats",
     "cluster_sizes",
+    "outliers",
     "silhouette",
     "purity_mean",
     "purity_std",
@@ -171,6 +173,92 @@ def test_pictures_that_moved_are_found_by_name(aetool, animals, tmp_path):
     assert len(list((tmp_path / "s").glob("*.png"))) == 3
 
 
+def clusters_of(text: str) -> np.ndarray:
+    header, rows = table(text)
+    return np.array([int(row[header.index("cluster")]) for row in rows])
+
+
+def test_the_default_finds_what_neighbours_tell_apart(aetool, tmp_path):
+    random = np.random.default_rng(1)
+    kind = np.arange(300) % 3
+    along = random.uniform(0, 30, 300)  # three long parallel strips: k-means would cut across
+    np.savez(tmp_path / "strips.npz", x=np.column_stack((along, 4.0 * kind)), y=kind)
+    words = ["-k", 3, "-o", tmp_path / "c.csv", "--json"]
+    done = aetool("cluster", tmp_path / "strips.npz", *words)
+    assert done.status == 0, done.stderr
+    assert done.json["method"] == "manifold"
+    assert done.json["purity_mean"] > 0.95
+    plain = aetool("cluster", tmp_path / "strips.npz", *words, "--method", "kmeans")
+    assert plain.json["purity_mean"] < 0.8
+
+
+@pytest.mark.parametrize("method", ["manifold", "gmm", "kmeans"])
+def test_a_clustering_is_found_again_in_new_rows(method, aetool, tmp_path):
+    random = np.random.default_rng(2)
+    kind = np.arange(320) % 4
+    points = np.eye(6)[kind] * 9 + random.normal(size=(320, 6))
+    np.savez(tmp_path / "old.npz", x=points[:200], y=kind[:200])
+    np.savez(tmp_path / "new.npz", x=points[200:], y=kind[200:])
+    words = ["-k", 4, "--method", method, "--save", tmp_path / "c.h5", "-q"]
+    found = aetool("cluster", tmp_path / "old.npz", *words)
+    assert found.status == 0, found.stderr
+    again = aetool("cluster", tmp_path / "old.npz", "--apply", tmp_path / "c.h5", "-q")
+    assert np.array_equal(clusters_of(again.text), clusters_of(found.text))
+    words = ["--apply", tmp_path / "c.h5", "-o", tmp_path / "new.csv", "--json"]
+    new = aetool("cluster", tmp_path / "new.npz", *words)
+    assert new.status == 0, new.stderr
+    assert new.json["method"] == method
+    assert new.json["k"] == 4
+    assert new.json["purity_mean"] == 1
+
+
+def test_a_clustering_refuses_other_rows(aetool, animals, tmp_path):
+    saved = tmp_path / "c.h5"
+    assert aetool("cluster", animals[0], "-k", 3, "--save", saved, "-q").status == 0
+    np.save(tmp_path / "wide.npy", np.zeros((9, 5)))
+    wide = aetool("cluster", tmp_path / "wide.npy", "--apply", saved)
+    assert wide.status == 1
+    assert "rows of 2 numbers" in wide.stderr
+    other = tmp_path / "other.h5"
+    about = {"feature_shape": (2,), "source": "x", "checkpoint_digest": "ab" * 32}
+    with LatentsWriter(other, dimensions=2, **about) as writer:
+        writer.append(np.zeros((3, 2)), range(3), list("abc"))
+    assert "another encoder" in aetool("cluster", other, "--apply", saved).stderr
+    assert "latents, not a clustering" in aetool("cluster", other, "--apply", other).stderr
+
+
+def test_the_number_of_clusters_is_found(aetool, tmp_path):
+    random = np.random.default_rng(3)
+    kind = np.arange(360) % 6
+    points = random.normal(size=(6, 4))[kind] * 8 + random.normal(size=(360, 4)) * 0.5
+    np.save(tmp_path / "rows.npy", points)
+    for method in ("manifold", "kmeans"):
+        words = ["-k", "auto", "--method", method, "-o", tmp_path / "c.csv", "--json"]
+        done = aetool("cluster", tmp_path / "rows.npy", *words)
+        assert done.status == 0, done.stderr
+        choice = done.json["k_choice"]
+        assert done.json["k"] == choice["k"] == 6
+        assert choice["measure"] == "silhouette"
+        assert choice["low"] <= 6 <= choice["high"]
+        assert max(choice["silhouettes"], key=choice["silhouettes"].get) == "6"
+
+
+def test_probabilities_sum_to_one_and_outliers_are_marked(aetool, tmp_path):
+    random = np.random.default_rng(4)
+    points = np.repeat([[0.0, 0.0], [9.0, 0.0]], 60, axis=0) + random.normal(size=(120, 2)) * 0.3
+    points[7] = (0.0, 4.0)
+    np.save(tmp_path / "rows.npy", points)
+    words = ["-k", 2, "--method", "gmm", "--probabilities", "--outliers", "-q"]
+    done = aetool("cluster", tmp_path / "rows.npy", *words)
+    assert done.status == 0, done.stderr
+    header, rows = table(done.text)
+    assert header == ["path", "label", "cluster", "distance", "outlier", "p0", "p1"]
+    shares = np.array([row[5:] for row in rows], dtype=float)
+    assert np.allclose(shares.sum(axis=1), 1)
+    assert shares.argmax(axis=1).tolist() == [int(row[2]) for row in rows]
+    assert [number for number, row in enumerate(rows) if row[4] == "1"] == [7]
+
+
 def test_images_of_another_source_are_refused(aetool, animals, photos, tmp_path):
     words = ["-k", 3, "-o", tmp_path / "c.csv", "--sheets", tmp_path / "s"]
     done = aetool("cluster", animals[0], *words, "--images", photos)
@@ -191,7 +279,9 @@ def test_rows_of_a_bare_table_are_the_pictures_in_order(aetool, animals, tmp_pat
     [
         (["-k", 13], 2, "13 clusters cannot be made of 12 rows"),
         (["-k", 0], 2, "-k"),
-        ([], 2, "-k"),
+        (["-k", "some"], 2, "auto"),
+        (["-k", 3, "--apply", "c.h5"], 2, "--apply"),
+        (["--probabilities"], 2, "--method gmm"),
         (["-k", 3, "--json"], 2, "standard output"),
         (["-k", 3, "--images", "x"], 2, "--sheets"),
     ],

@@ -50,6 +50,24 @@ class Clustering:
     inertia: float
 
 
+@dataclass(frozen=True, slots=True)
+class Centres:
+    """Clusters as k-means has them: a row belongs to the nearest centre.
+
+    Args:
+        means: float64 (k, d).
+    """
+
+    means: np.ndarray
+
+    def assign(self, rows: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
+        """The cluster of rows (n, d), int32 (n,), and the Euclidean distance to its centre."""
+        middle = self.means.mean(axis=0)  # near it products lose fewer digits
+        rows, centres = rows - middle.astype(np.float32), self.means - middle
+        nearest = two_nearest(rows, centres)[0]
+        return nearest, own_distances(rows, centres, nearest)
+
+
 def kmeans(features: Features, k: int, *, seed: int | Sequence[int] = 0) -> Clustering:
     """Cluster rows by k-means under Euclidean distance.
 
@@ -274,16 +292,26 @@ def _finished(rows: Shifted, centres: np.ndarray, mean: np.ndarray) -> Clusterin
         nearest = two_nearest(block, centres)[0]
         labels[start : start + len(block)] = nearest
         distances[start : start + len(block)] = own_distances(block, centres, nearest)
-    sizes = np.bincount(labels, minlength=k)
-    first_rows = np.full(k, count)
-    np.minimum.at(first_rows, labels, np.arange(count))
-    order = np.lexsort((first_rows, -sizes))
-    number = np.empty(k, dtype=np.int32)
-    number[order] = np.arange(k)
+    order, number = by_size(labels, k)
     return Clustering(
         labels=number[labels],
         distances=distances,
         centres=centres[order] + mean,
-        sizes=sizes[order],
+        sizes=np.bincount(labels, minlength=k)[order],
         inertia=float(np.square(distances, dtype=np.float64).sum()),
     )
+
+
+def by_size(labels: np.ndarray, k: int) -> tuple[np.ndarray, np.ndarray]:
+    """The clusters from large to small, of equal ones that with the earlier row first.
+
+    Returns:
+        The old numbers in the new order, and the new number of each old one: int (k,) both.
+    """
+    sizes = np.bincount(labels, minlength=k)
+    first_rows = np.full(k, len(labels))
+    np.minimum.at(first_rows, labels, np.arange(len(labels)))
+    order = np.lexsort((first_rows, -sizes))
+    number = np.empty(k, dtype=np.int32)
+    number[order] = np.arange(k)
+    return order, number

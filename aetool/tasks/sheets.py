@@ -6,7 +6,7 @@ from pathlib import Path
 
 import numpy as np
 
-from aetool.analysis.clustering import Clustering
+from aetool.analysis.groups import Grouping
 from aetool.errors import Failure, ImageError, SourceError
 from aetool.images.samples import to_uint8
 from aetool.images.source import Source, open_source
@@ -91,9 +91,9 @@ def _positions(source: Source, latents: Latents) -> np.ndarray:
 
 def write_sheets(
     folder: Path,
-    clustering: Clustering,
+    grouping: Grouping,
     pictures: Pictures,
-    progress: Callable[[int], None],
+    progress: Callable[[float], None],
 ) -> list[Failure]:
     """Write cluster-00.png and so on, one a cluster that is not empty, nearest to the centre first.
 
@@ -101,16 +101,16 @@ def write_sheets(
 
     Args:
         folder: made if need be.
-        progress: called with the number of clusters done.
+        progress: called with the share of the clusters done.
 
     Returns:
         The pictures that could not be read; their places are grey.
     """
-    digits = max(2, len(str(len(clustering.sizes) - 1)))
+    digits = max(2, len(str(len(grouping.sizes) - 1)))
     failures, written = [], set()
-    for cluster in range(len(clustering.sizes)):
-        rows = np.flatnonzero(clustering.labels == cluster)
-        rows = rows[np.argsort(clustering.distances[rows], kind="stable")][:SHEET_PICTURES]
+    for cluster in range(len(grouping.sizes)):
+        rows = np.flatnonzero(grouping.labels == cluster)
+        rows = rows[np.argsort(grouping.distances[rows], kind="stable")][:SHEET_PICTURES]
         thumbnails = []
         for row in rows:
             try:
@@ -123,7 +123,7 @@ def write_sheets(
             with replacing(folder / name) as temporary:
                 save_picture(temporary, contact_sheet(thumbnails, SHEET_COLUMNS))
             written.add(name)
-        progress(cluster + 1)
+        progress((cluster + 1) / len(grouping.sizes))
     for path in folder.glob("cluster-*.png"):
         if _SHEET_NAME.fullmatch(path.name) and path.name not in written:
             path.unlink()
