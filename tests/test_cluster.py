@@ -1,5 +1,6 @@
 """aetool cluster, end to end: table, scores, sheets, and what it refuses."""
 
+import base64
 import csv
 import io
 import json
@@ -104,6 +105,8 @@ def test_repeats_are_scored_together(aetool, tmp_path):
         tmp_path / "rows.npz",
         "-k",
         11,
+        "--method",
+        "kmeans",
         "--repeats",
         4,
         "-o",
@@ -259,6 +262,90 @@ def test_probabilities_sum_to_one_and_outliers_are_marked(aetool, tmp_path):
     assert [number for number, row in enumerate(rows) if row[4] == "1"] == [7]
 
 
+def test_pictures_are_sorted_into_folders_and_again_after_a_change(aetool, animals, tmp_path):
+    latents, root = animals
+    folder = tmp_path / "sorted"
+    words = ["-o", tmp_path / "c.csv", "--copy-to", folder, "-q"]
+    assert aetool("cluster", latents, "-k", 3, *words).status == 0
+    _, rows = table((tmp_path / "c.csv").read_text())
+    for name, _, cluster, _ in rows:
+        copy = folder / f"cluster-0{cluster}" / name
+        assert copy.read_bytes() == (root / name).read_bytes()
+    before = {path: path.stat().st_ino for path in folder.rglob("*.png")}
+    assert len(before) == 12
+    assert aetool("cluster", latents, "-k", 3, *words).status == 0
+    assert {path: path.stat().st_ino for path in folder.rglob("*.png")} == before
+    assert aetool("cluster", latents, "-k", 1, *words, "--copy-as", "link").status == 0
+    links = [path for path in folder.rglob("*") if path.is_file()]
+    assert {path.relative_to(folder).parts[0] for path in links} == {"cluster-00"}
+    assert len(links) == 12
+    words += ["--copy-as", "symlink"]
+    assert aetool("cluster", latents, "-k", 1, *words).status == 0
+    assert all(path.is_symlink() and path.exists() for path in links)
+
+
+def test_a_name_that_leads_out_of_the_folder_is_refused(aetool, tmp_path):
+    root = tmp_path / "in" / "root"
+    root.mkdir(parents=True)
+    for place in (root / "a.png", tmp_path / "in" / "b.png"):
+        Image.new("RGB", (4, 4)).save(place)
+    latents = tmp_path / "latents.h5"
+    about = {"feature_shape": (1,), "source": str(root)}
+    with LatentsWriter(latents, dimensions=1, **about) as writer:
+        writer.append(np.zeros((2, 1)), range(2), ["a.png", "../b.png"])
+    words = ["-k", 1, "-o", tmp_path / "c.csv", "--copy-to", tmp_path / "in" / "x", "--json"]
+    done = aetool("cluster", latents, *words)
+    assert done.json["failed"] == [
+        {"path": "../b.png", "reason": "its name leads out of the folder"}
+    ]
+    assert not (tmp_path / "in" / "x" / "b.png").exists()
+
+
+def test_large_clusters_end_with_their_borderline_pictures(aetool, tmp_path):
+    shades = np.linspace(0, 1, 120)
+    pictures = np.repeat(shades[:, None, None], 4, axis=1).repeat(4, axis=2)
+    np.save(tmp_path / "pictures.npy", np.uint8(np.round(255 * pictures)))
+    np.save(tmp_path / "rows.npy", shades[:, None] ** 2)
+    words = ["-k", 1, "--method", "kmeans", "-o", tmp_path / "c.csv", "-q"]
+    words += ["--sheets", tmp_path, "--images", tmp_path / "pictures.npy"]
+    assert aetool("cluster", tmp_path / "rows.npy", *words).status == 0
+    _, rows = table((tmp_path / "c.csv").read_text())
+    furthest = max(range(120), key=lambda row: float(rows[row][3]))
+    with Image.open(tmp_path / "cluster-00.png") as sheet:
+        last = np.asarray(sheet)[-GAP - TILE // 2, -GAP - TILE // 2, 0]
+    assert last == round(255 * shades[furthest])
+
+
+def test_the_map_is_drawn_by_cluster_and_by_class(aetool, animals, tmp_path):
+    words = ["-k", 3, "-o", tmp_path / "c.csv", "--thumbnails", "-q"]
+    for name in ("map.png", "map.svg"):
+        assert aetool("cluster", animals[0], *words, "--plot", tmp_path / name).status == 0
+    drawing = (tmp_path / "map.svg").read_text()
+    assert "by cluster" in drawing
+    assert "by class" in drawing
+    assert drawing.count("<image") >= 6
+    with Image.open(tmp_path / "map.png") as image:
+        assert image.width > 1.5 * image.height
+
+
+def test_the_page_holds_all_it_shows(aetool, animals, tmp_path):
+    page = tmp_path / "page.html"
+    words = ["-k", 3, "-o", tmp_path / "c.csv", "--html", page, "-q"]
+    assert aetool("cluster", animals[0], *words).status == 0
+    text = page.read_text(encoding="utf-8")
+    start = text.index('type="application/json">') + len('type="application/json">')
+    data = json.loads(text[start : text.index("</script>", start)])
+    assert [coloring["name"] for coloring in data["colorings"]] == ["cluster", "class"]
+    assert data["colorings"][0]["labels"] == [n % 3 for n in range(12)]
+    assert data["colorings"][1]["groups"] == list(CLASSES)
+    assert data["names"][4] == "cat/a 4.png"
+    sprite = Image.open(io.BytesIO(base64.b64decode(data["sprite"].partition(",")[2])))
+    row, column = divmod(11, data["columns"])
+    middle = ((column + 0.5) * data["tile"], (row + 0.5) * data["tile"])
+    assert abs(sprite.getpixel(middle)[0] - 220) < 12
+    assert "http" not in text.replace("http-equiv", "")
+
+
 def test_images_of_another_source_are_refused(aetool, animals, photos, tmp_path):
     words = ["-k", 3, "-o", tmp_path / "c.csv", "--sheets", tmp_path / "s"]
     done = aetool("cluster", animals[0], *words, "--images", photos)
@@ -284,6 +371,8 @@ def test_rows_of_a_bare_table_are_the_pictures_in_order(aetool, animals, tmp_pat
         (["--probabilities"], 2, "--method gmm"),
         (["-k", 3, "--json"], 2, "standard output"),
         (["-k", 3, "--images", "x"], 2, "--sheets"),
+        (["-k", 3, "--thumbnails"], 2, "--plot"),
+        (["-k", 3, "--plot", "p.gif"], 2, "p.gif"),
     ],
 )
 def test_wrong_usage_is_named(aetool, animals, words, status, message):

@@ -9,7 +9,6 @@ from typer import Option
 from aetool.cli import options
 from aetool.errors import UsageError
 
-SHOW_PANEL = "Showing"
 KEEP_PANEL = "Keeping"
 
 EPILOG = """Examples:
@@ -85,18 +84,39 @@ def cluster(
             "--sheets",
             metavar="DIR",
             help="Write a contact sheet a cluster.",
-            rich_help_panel=SHOW_PANEL,
+            rich_help_panel=options.SHOW_PANEL,
         ),
     ] = None,
-    images: Annotated[
-        str | None,
+    copy_to: Annotated[
+        Path | None,
         Option(
-            "--images",
-            metavar="ROOT",
-            help="Where the images are, if they have moved.",
-            rich_help_panel=SHOW_PANEL,
+            "--copy-to",
+            metavar="DIR",
+            help="Sort the pictures into a folder a cluster.",
+            rich_help_panel=options.SHOW_PANEL,
         ),
     ] = None,
+    copy_as: Annotated[
+        Literal["copy", "link", "symlink"],
+        Option(
+            "--copy-as",
+            metavar="HOW",
+            help="copy, link (hard) or symlink.",
+            rich_help_panel=options.SHOW_PANEL,
+        ),
+    ] = "copy",
+    plot: Annotated[
+        Path | None,
+        Option(
+            "--plot",
+            metavar="PNG",
+            help="Draw a map by cluster and class; also .pdf, .svg.",
+            rich_help_panel=options.SHOW_PANEL,
+        ),
+    ] = None,
+    thumbnails: options.ThumbnailsOpt = False,
+    html: options.HtmlOpt = None,
+    images: options.ImagesOpt = None,
     seed: options.SeedOpt = 0,
     allow_failures: options.AllowFailuresOpt = "0",
     json: options.JsonOpt = False,
@@ -113,8 +133,10 @@ def cluster(
 
     out = Output(json=json, quiet=quiet, verbose=verbose)
     out.check_stdout(output)
-    if images and not sheets:
-        raise UsageError("--images is of use with --sheets only", "add --sheets DIR")
+    if thumbnails and not plot:
+        raise UsageError("--thumbnails is of use with --plot only", "add --plot PNG")
+    if images and not (sheets or copy_to or thumbnails or html):
+        raise UsageError("--images is of use where pictures are shown only", "add --sheets DIR")
     if apply and (k is not None or method or repeats > 1 or save):
         raise UsageError(
             "--apply takes the clusters as they are: no -k, --method, --repeats or --save",
@@ -133,6 +155,11 @@ def cluster(
             outliers=outliers,
             probabilities=probabilities,
             sheets=sheets,
+            copy_to=copy_to,
+            copy_as=copy_as,
+            plot=plot,
+            thumbnails=thumbnails,
+            page=html,
             images=images,
             progress=progress,
         )

@@ -23,6 +23,7 @@ from aetool.storage.atomic import locked
 from aetool.storage.fitted import check_fits
 from aetool.storage.latents import Latents, open_latents
 from aetool.storage.tables import write_table
+from aetool.tasks.copies import copy_pictures
 from aetool.tasks.fitted import load_model, save_model
 from aetool.tasks.sheets import Pictures, write_sheets
 
@@ -78,6 +79,11 @@ def cluster_latents(
     outliers: bool = False,
     probabilities: bool = False,
     sheets: Path | None = None,
+    copy_to: Path | None = None,
+    copy_as: str = "copy",
+    plot: Path | None = None,
+    thumbnails: bool = False,
+    page: Path | None = None,
     images: str | None = None,
     progress: Progress | None = None,
 ) -> ClusterResult:
@@ -95,6 +101,11 @@ def cluster_latents(
         outliers: add the column `outlier`, 0 or 1.
         probabilities: add a column for each cluster, `p0` and so on; not for k-means.
         sheets: folder for cluster-00.png and so on, the pictures nearest to the middle first.
+        copy_to: folder for the pictures themselves, sorted into cluster-00/ and so on.
+        copy_as: "copy", "link" or "symlink".
+        plot: a .png, .pdf or .svg: the rows on a map, by cluster and by class.
+        thumbnails: show the pictures of some rows on the plot.
+        page: a .html with the same map and all thumbnails.
         images: the SOURCE that the pictures are in now; without it the one they were encoded from.
         progress: called with (percent done, 100).
 
@@ -105,8 +116,14 @@ def cluster_latents(
         SourceError: the pictures to show cannot be found.
         OutputError: an output cannot be written.
     """
+    if plot or page:
+        # Drawing takes longer to import than most latents to cluster.
+        from aetool.plots.style import check_figure_path
+        from aetool.tasks.maps import write_cluster_page, write_cluster_plot
+    if plot:
+        check_figure_path(plot)
     with ExitStack() as stack:
-        for target in filter(None, (output, sheets, save)):
+        for target in filter(None, (output, sheets, copy_to, plot, page, save)):
             stack.enter_context(locked(target))
         rows = stack.enter_context(open_latents(latents))
         model, fitted = load_model(apply_model) if apply_model else (None, None)
@@ -115,7 +132,8 @@ def cluster_latents(
             method = model.method
         method = method or ("manifold" if len(rows) >= LEAST_ROWS else "kmeans")
         _check(rows, k, method, probabilities)
-        pictures = Pictures(rows, images) if sheets else None
+        shown = sheets or copy_to or page or (plot and thumbnails)
+        pictures = Pictures(rows, images) if shown else None
         labels = np.full(len(rows), -1) if rows.labels is None else rows.labels
         count, tables, best = None, [], None
         if model is not None:
@@ -138,7 +156,13 @@ def cluster_latents(
             save_model(save, best.model, rows.checkpoint)
         failed = []
         if sheets:
-            failed = write_sheets(sheets, best, pictures, _part(progress, 90, 100))
+            failed += write_sheets(sheets, best, pictures, _part(progress, 90, 93))
+        if copy_to:
+            failed += copy_pictures(copy_to, best, pictures, copy_as, _part(progress, 93, 97))
+        if plot:
+            write_cluster_plot(plot, rows, best, pictures if thumbnails else None)
+        if page:
+            write_cluster_page(page, rows, best, pictures)
         purities = [purity(table) for table in tables]
         return ClusterResult(
             k=best.model.k,
@@ -153,7 +177,7 @@ def cluster_latents(
             accuracy_mean=_mean([accuracy(table) for table in tables]),
             nmi_mean=_mean([normalized_mutual_information(table) for table in tables]),
             ari_mean=_mean([adjusted_rand_index(table) for table in tables]),
-            failed=tuple(failed),
+            failed=tuple(dict.fromkeys(failed)),
         )
 
 
