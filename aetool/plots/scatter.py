@@ -26,7 +26,7 @@ NAMED_POINTS = 12
 
 THUMBNAIL_INCHES = 0.22
 THUMBNAIL_PIXELS = 48
-THUMBNAIL_CELLS = 22
+THUMBNAIL_CELLS = 14
 """Cells a side of the plane; the point nearest to the middle of each may show its picture."""
 
 LEGEND_ROWS = 24
