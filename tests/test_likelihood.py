@@ -2,10 +2,10 @@
 
 import numpy as np
 import pytest
+from test_generate import write_vae
 
 from aetool.inference.likelihood import Likelihood
 from aetool.storage.checkpoint import read_checkpoint
-from test_generate import write_vae
 
 
 def blind(tmp_path, bias):
