@@ -12,6 +12,7 @@ import pytest
 from PIL import Image
 from sklearn.decomposition import PCA
 
+from aetool.plots.sheets import GAP, LABEL_HEIGHT, TILE
 from aetool.storage.latents import LatentsWriter
 
 
@@ -126,6 +127,27 @@ def test_pictures_are_shown_on_the_plot_and_the_page(aetool, tmp_path):
     assert "data:image/jpeg;base64," in (tmp_path / "p.html").read_text()
 
 
+def test_axes_are_shown_as_pictures(aetool, digits_model, digits_latents, latents, tmp_path):
+    sheet = tmp_path / "loadings.png"
+    words = ["-o", tmp_path / "c.csv", "--loadings", sheet, "-c", digits_model, "-q"]
+    done = aetool("pca", digits_latents, *words)
+    assert done.status == 0, done.stderr
+    with Image.open(sheet) as image:
+        pixels = np.asarray(image.convert("L")).astype(int)
+    step_x, step_y = TILE + GAP, TILE + GAP + LABEL_HEIGHT
+    assert pixels.shape == (2 * step_y + GAP, 7 * step_x + GAP)
+    tiles = [
+        pixels[GAP + row * step_y : GAP + row * step_y + TILE, GAP + step_x * column :][:, :TILE]
+        for row in range(2)
+        for column in range(7)
+    ]
+    assert np.array_equal(tiles[3], tiles[10])  # the mean of the latents in either row
+    assert np.abs(tiles[0] - tiles[6]).max() > 2
+    other = aetool("pca", latents, *words)
+    assert other.status == 1
+    assert "was not encoded by" in other.stderr
+
+
 @pytest.mark.parametrize(
     ("words", "message"),
     [
@@ -134,6 +156,7 @@ def test_pictures_are_shown_on_the_plot_and_the_page(aetool, tmp_path):
         (["--plot", "p.gif"], "p.gif"),
         (["--scree", "p.gif"], "p.gif"),
         (["--thumbnails"], "--plot"),
+        (["--loadings", "p.png"], "-c MODEL.h5"),
         (["--images", "x"], "--html"),
         (["--apply", "p.h5", "--save", "q.h5"], "--save"),
     ],

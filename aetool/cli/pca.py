@@ -57,6 +57,16 @@ def pca(
             rich_help_panel=options.SHOW_PANEL,
         ),
     ] = None,
+    loadings: Annotated[
+        Path | None,
+        Option(
+            "--loadings",
+            metavar="PNG",
+            help="Draw each axis as pictures, by the decoder of -c.",
+            rich_help_panel=options.SHOW_PANEL,
+        ),
+    ] = None,
+    checkpoint: options.CheckpointOpt = None,
     html: options.HtmlOpt = None,
     images: options.ImagesOpt = None,
     json: options.JsonOpt = False,
@@ -73,6 +83,8 @@ def pca(
         raise UsageError(
             "--thumbnails is of use with a --plot in two dimensions only", "add --plot PNG"
         )
+    if loadings and not checkpoint:
+        raise UsageError("--loadings needs the model of the latents", "give it with -c MODEL.h5")
     if images and not (thumbnails or html):
         raise UsageError("--images is of use where pictures are shown only", "add --html PAGE.html")
     if apply and (save or scree):
@@ -86,6 +98,8 @@ def pca(
         plot=plot,
         thumbnails=thumbnails,
         scree=scree,
+        loadings=loadings,
+        checkpoint=checkpoint,
         page=html,
         images=images,
         save=save,

@@ -39,6 +39,8 @@ def project_latents(
     plot: Path | None = None,
     thumbnails: bool = False,
     scree: Path | None = None,
+    loadings: Path | None = None,
+    checkpoint: Path | None = None,
     page: Path | None = None,
     images: str | None = None,
     save: Path | None = None,
@@ -53,6 +55,8 @@ def project_latents(
         plot: a .png, .pdf or .svg to draw the rows in, coloured by class.
         thumbnails: show the pictures of some rows on the plot, in two dimensions.
         scree: a .png, .pdf or .svg of the variance along each of the first SCREE_COMPONENTS axes.
+        loadings: a picture file: what the decoder of `checkpoint` makes of steps along the axes.
+        checkpoint: the model the latents were made with, where there are `loadings`.
         page: a .html with the rows on the first two axes and all thumbnails.
         images: the SOURCE that the pictures are in now; without it the one they were encoded from.
         save: a file for the axes.
@@ -72,7 +76,7 @@ def project_latents(
     for figure in filter(None, (plot, scree)):
         check_figure_path(figure)
     with ExitStack() as stack:
-        for target in filter(None, (output, plot, scree, page, save)):
+        for target in filter(None, (output, plot, scree, loadings, page, save)):
             stack.enter_context(locked(target))
         rows = stack.enter_context(open_latents(latents))
         if apply_axes:
@@ -94,6 +98,11 @@ def project_latents(
         names = (*rows.class_names, None)  # the last is that of label -1
         cells = zip(rows.paths, labels, coordinates, strict=True)
         write_table(output, header, ((path, names[label], *row) for path, label, row in cells))
+        if loadings:
+            # TensorFlow: imported where it is needed, and nowhere else in this command.
+            from aetool.tasks.loadings import write_loadings
+
+            write_loadings(loadings, checkpoint, rows, projection)
         pictures = _pictures(rows, images) if page or (plot and thumbnails) else None
         if plot:
             shown = pictures if thumbnails else None
