@@ -1,7 +1,7 @@
 """k-means over rows that need not fit in memory.
 
 Restarts are seeded by greedy k-means++ (Arthur and Vassilvitskii 2007) and compared on a sample of
-the rows; the best few go on over all rows by Lloyd's passes (Lloyd 1982). A pass leaves out the
+the rows; the best goes on over all rows by Lloyd's passes (Lloyd 1982). A pass leaves out the
 rows whose centre cannot have changed, by the bounds of Hamerly (2010), so the late passes, of which
 there are many, cost little. The answer is Lloyd's own.
 """
@@ -17,7 +17,6 @@ from aetool.analysis.rows import Features, Shifted, blocks, moments, take
 SAMPLE_ROWS = 10_000
 SAMPLE_ROWS_PER_CLUSTER = 50
 RESTARTS = 8
-FINALISTS = 2
 MAX_PASSES = 300
 
 TOLERANCE = 1e-4
@@ -108,14 +107,10 @@ def _kmeans(
     starts = [_Lloyd(sample, plus_plus(sample, k, rng)) for _ in range(RESTARTS)]
     for start in starts:
         start.run(SAMPLE_TOLERANCE * spread)
-    starts.sort(key=lambda start: -start.between)
-    best = None
-    for start in starts[:FINALISTS]:
-        final = _Lloyd(rows, start.centres)
-        final.run(TOLERANCE * spread)
-        if best is None or final.between > best.between:
-            best = final
-    return _finished(rows, best.centres, mean)
+    best = max(starts, key=lambda start: start.between)
+    final = _Lloyd(rows, best.centres)
+    final.run(TOLERANCE * spread)
+    return _finished(rows, final.centres, mean)
 
 
 class _Lloyd:
