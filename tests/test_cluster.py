@@ -213,6 +213,10 @@ def test_a_clustering_is_found_again_in_new_rows(method, aetool, tmp_path):
     assert new.json["method"] == method
     assert new.json["k"] == 4
     assert new.json["purity_mean"] == 1
+    np.save(tmp_path / "one.npy", points[200:201])
+    one = aetool("cluster", tmp_path / "one.npy", "--apply", tmp_path / "c.h5", "-q")
+    first = clusters_of((tmp_path / "new.csv").read_text())[0]
+    assert clusters_of(one.text).tolist() == [first]
 
 
 def test_a_clustering_refuses_other_rows(aetool, animals, tmp_path):

@@ -131,7 +131,9 @@ def cluster_latents(
             check_fits(apply_model, fitted, model.dimensions, rows)
             method = model.method
         method = method or ("manifold" if len(rows) >= LEAST_ROWS else "kmeans")
-        _check(rows, k, method, probabilities)
+        _check_method(method, probabilities)
+        if model is None:
+            _check_rows(len(rows), k, method)
         shown = sheets or copy_to or page or (plot and thumbnails)
         pictures = Pictures(rows, images) if shown else None
         labels = np.full(len(rows), -1) if rows.labels is None else rows.labels
@@ -181,14 +183,16 @@ def cluster_latents(
         )
 
 
-def _check(rows: Latents, k: int | None, method: str, probabilities: bool) -> None:
-    """Refuse what cannot be done before any work is; that there are no rows is said later."""
-    count = len(rows)
+def _check_method(method: str, probabilities: bool) -> None:
     if probabilities and method == "kmeans":
         raise UsageError(
             "k-means knows no probabilities: a row belongs to one cluster",
             "take --method gmm or --method manifold",
         )
+
+
+def _check_rows(count: int, k: int | None, method: str) -> None:
+    """Refuse rows too few to find clusters in; that there are none is said later."""
     if k is not None and 0 < count < k:
         raise UsageError(
             f"{k} clusters cannot be made of {count} rows", f"ask for at most -k {count}"
