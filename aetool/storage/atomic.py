@@ -111,7 +111,9 @@ def locked(path: Path) -> Iterator[None]:
         remove_stale(target)
         yield
     finally:
-        lock.unlink(missing_ok=True)
+        with contextlib.suppress(OSError):  # the folder may have vanished, or be a new one
+            if os.path.samestat(os.fstat(descriptor), os.stat(lock)):
+                lock.unlink()
         os.close(descriptor)
 
 

@@ -109,12 +109,10 @@ def train_model(
         if not resume and not overwrite:
             _refuse_existing(output, running)
         pictures = open_source(source, exclude=preview)
-        if overwrite and not resume:
-            running.unlink(missing_ok=True)
         options = {**plan.options(), "init": str(init) if init else None}
         digest = data_digest(pictures, plan)
         before = _resumable(output, running, options, digest) if resume else None
-        if before is not None and output.exists() and _nothing_left(before, plan):
+        if before is not None and _nothing_left(before, plan) and _written(output, before):
             return _finished(output)
         # Only now is there something to learn: TensorFlow takes seconds to import.
         from aetool.tasks.training_run import TrainingRun
@@ -180,6 +178,15 @@ def data_digest(pictures: Source, plan: Plan) -> str:
 def _nothing_left(before: Checkpoint, plan: Plan) -> bool:
     document = read_document(before.training)
     return document["epoch"] >= plan.settings.total_epochs or document["stopped_early"]
+
+
+def _written(output: Path, before: Checkpoint) -> bool:
+    """Whether the model is that of this training as it stands, not of an earlier one."""
+    if not output.exists():
+        return False
+    written = read_checkpoint(output, weights=False).metadata["training"]
+    stands = before.metadata["training"]
+    return all(written[key] == stands[key] for key in ("options", "epochs_done", "data"))
 
 
 def _finished(output: Path) -> TrainResult:

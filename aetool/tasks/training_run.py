@@ -9,7 +9,7 @@ import keras
 import numpy as np
 
 from aetool.analysis.anomaly import calibrate, scores
-from aetool.errors import FormatError, Interrupted
+from aetool.errors import FormatError, Interrupted, OutputError, TrainingError
 from aetool.images.color import ab_bins
 from aetool.images.source import Source
 from aetool.inference.engine import Engine, resolve_precision
@@ -66,6 +66,7 @@ class TrainingRun:
         listeners: Listeners,
     ):
         self.started = time.monotonic()
+        self.saved = ""  # what of the training is in MODEL.h5.train
         self.source_text = source_text
         self.output, self.plan = output, plan
         self.options, self.digest, self.before = options, digest, before
@@ -123,6 +124,7 @@ class TrainingRun:
         self.state.stopped_early = False
         set_weights(self.learner.model, before.weights)
         self.learner.load_state(learner)
+        self.saved = _place(self.state)
         where = f"epoch {self.state.epoch + 1}, step {self.state.step + 1}"
         self.listeners.note(f"continuing {self.output} at {where}")
 
@@ -144,7 +146,12 @@ class TrainingRun:
         if preview:
             shown = self.data.held_out or self.data.pictures
             previews = Preview(preview, shown, self.pair, self.plan, self.arrays, self.data.size)
-        stopped = self._fit(previews)
+        try:
+            stopped = self._fit(previews)
+        except TrainingError as error:
+            raise TrainingError(error.message, self._learn_otherwise()) from error
+        except OutputError as error:
+            raise OutputError(error.message, self._make_room()) from error
         if stopped:
             raise Interrupted(
                 f"stopped in epoch {self.state.epoch + 1} of {self.settings.total_epochs}; "
@@ -159,7 +166,10 @@ class TrainingRun:
         checkpoint = self._checkpoint()
         if self.plan.task == "reconstruct" and self.data.held_out is not None:
             self._calibrate(checkpoint)
-        write_checkpoint(self.output, checkpoint, half=self.plan.half)
+        try:
+            write_checkpoint(self.output, checkpoint, half=self.plan.half)
+        except OutputError as error:
+            raise OutputError(error.message, self._make_room()) from error
         if previews:
             previews.animate()
         if plot and self.state.history:
@@ -196,8 +206,8 @@ class TrainingRun:
             )
         if self.state.epoch == 0 and self.state.step == 0:
             self._save(self.state)
-            if previews:
-                previews.draw(self.learner.model, 0)
+        if previews and self.state.step == 0:
+            previews.draw(self.learner.model, self.state.epoch)
 
         def on_step(epoch, step, steps):
             if self.listeners.step:
@@ -214,10 +224,33 @@ class TrainingRun:
             return loop.run(self.learner, batches, validation, settings, self.state, hooks)
 
     def _save(self, state: loop.RunState) -> None:
+        running = running_path(self.output)
+        if self.saved and not running.exists():
+            self.listeners.note(f"{running} has vanished; it is written anew")
         extra = {"options": self.options, "data": self.digest}
         checkpoint = self._checkpoint()
         checkpoint.training = pack(state, self.learner.state(), extra)
-        write_checkpoint(running_path(self.output), checkpoint)
+        write_checkpoint(running, checkpoint)
+        self.saved = _place(state)
+
+    # how to go on after a fault
+
+    def _kept(self) -> str | None:
+        """What the last save holds, if it is there."""
+        running = running_path(self.output)
+        return f"{running} holds {self.saved}" if self.saved and running.exists() else None
+
+    def _make_room(self) -> str:
+        if kept := self._kept():
+            return f"{kept}; once there is room, the same command with --resume goes on from there"
+        return "make room, or name another output"
+
+    def _learn_otherwise(self) -> str:
+        remedy = "a lower --learning-rate or --precision float32 may help"
+        if not (kept := self._kept()):
+            return remedy
+        init = f"--overwrite --init {running_path(self.output)}"
+        return f"{kept}; {remedy}, and {init} starts from its weights"
 
     # the checkpoint
 
@@ -276,3 +309,9 @@ class TrainingRun:
         ascending = np.sort(np.concatenate(blocks))
         checkpoint.metadata["calibration"] = {**calibrate(ascending), "precision": engine.precision}
         checkpoint.arrays["calibration/scores"] = ascending
+
+
+def _place(state: loop.RunState) -> str:
+    if state.step:
+        return f"epoch {state.epoch + 1} up to step {state.step}"
+    return f"the end of epoch {state.epoch}" if state.epoch else "the beginning"

@@ -135,6 +135,9 @@ class Adversarial(Regime):
         )
         return means(logs) | {"discriminator": float(judged["loss"])}
 
+    def models(self) -> tuple[keras.Model, ...]:
+        return self.model, self.discriminator
+
     def variables(self) -> Variables:
         yield from super().variables()
         yield from numbered("discriminator/optimizer", self._judge_optimizer.variables)

@@ -18,14 +18,14 @@ class Hooks:
 
     Args:
         step: (epoch from 0, steps done, steps an epoch).
-        epoch: (state, the epoch's means), after each epoch's validation.
         save: (state), when the state is worth keeping.
+        epoch: (state, the epoch's means), after each epoch's validation and save.
         stop: gives a signal's number when the run should end after this step, else 0.
     """
 
     step: Callable[[int, int, int], None] = lambda *_: None
-    epoch: Callable[[RunState, dict[str, float]], None] = lambda *_: None
     save: Callable[[RunState], None] = lambda _: None
+    epoch: Callable[[RunState, dict[str, float]], None] = lambda *_: None
     stop: Callable[[], int] = lambda: 0
 
 
@@ -63,16 +63,13 @@ def run(
                 scheduled_rate(settings.schedule, phase.learning_rate, done, phase.epochs * steps)
             )
             values = learner.train_batch(x, y)
-            if not math.isfinite(values["loss"]):
-                where = f"epoch {state.epoch + 1}, step {state.step + 1}"
-                raise TrainingError(
-                    f"the loss is {values['loss']} in {where}",
-                    "a lower --learning-rate or --precision float32 may help",
-                )
+            where = f"epoch {state.epoch + 1}, step {state.step + 1}"
+            _check_values(values, where)
             state.means.add(values, len(x))
             state.step += 1
             hooks.step(state.epoch, state.step, steps)
             if state.step < steps and hooks.stop():
+                _check_weights(learner, where)
                 hooks.save(state)
                 return hooks.stop()
         prefix = f"stage{phase.stage}_" if phase.stage else ""
@@ -81,17 +78,32 @@ def run(
             held_out = Means()
             for x, y in validation.epoch(0):
                 held_out.add(learner.test_batch(x, y), len(x))
+            _check_values(held_out.values(), f"the validation of epoch {state.epoch + 1}")
             means |= {f"val_{prefix}{name}": value for name, value in held_out.values().items()}
+        _check_weights(learner, f"epoch {state.epoch + 1}")
         for name, value in means.items():
             state.history.setdefault(name, []).append(value)
         state.epoch, state.step, state.means = state.epoch + 1, 0, Means()
         if settings.patience is not None and not phase.stage:
             _watch(learner, settings, state)
-        hooks.epoch(state, means)
         hooks.save(state)
+        hooks.epoch(state, means)
         if hooks.stop() and not state.finished(settings):
             return hooks.stop()
     return 0
+
+
+def _check_values(values: dict[str, float], where: str) -> None:
+    for name, value in values.items():
+        if not math.isfinite(value):
+            term = "loss" if name == "loss" else f"term {name} of the loss"
+            raise TrainingError(f"the {term} is {value} in {where}")
+
+
+def _check_weights(learner: Regime, where: str) -> None:
+    """The last step may have spoilt them, which only the next one's loss would show."""
+    if not learner.finite():
+        raise TrainingError(f"weights are no longer numbers after {where}")
 
 
 def _watch(learner: Regime, settings: Settings, state: RunState) -> None:
