@@ -74,7 +74,7 @@ def test_a_disk_that_fills_up_costs_one_epoch(tmp_path, undisturbed):
         train(output, after={2: lambda: stack.enter_context(full_disk())})
     assert_one_line(caught.value)
     assert caught.value.message == f"cannot write {output}.train: file too large"
-    assert caught.value.hint.startswith(f"{output}.train holds the end of epoch 2; once there is")
+    assert caught.value.hint.startswith(f"{output}.train holds the end of epoch 2; when that is")
     assert os.listdir(tmp_path) == ["m.h5.train"] and epochs_kept(output) == 2
     train(output, resume=True)
     assert_same_training(undisturbed, output)
@@ -103,9 +103,9 @@ def test_a_disk_that_is_full_from_the_beginning_is_one_line(tmp_path, aetool):
     assert not os.listdir(tmp_path)
 
 
-def test_a_preview_that_finds_no_room_loses_no_epoch(tmp_path, monkeypatch):
+def test_a_preview_that_finds_no_room_loses_no_epoch(tmp_path):
     output = tmp_path / "m.h5"
-    with contextlib.ExitStack() as stack, pytest.raises(OutputError, match="epoch-0001.png"):
+    with contextlib.ExitStack() as stack, pytest.raises(OutputError, match=r"epoch-0001\.png"):
         train_model(
             "sklearn:digits", output, plan(), preview=tmp_path / "preview",
             listeners=Listeners(epoch=lambda *_: stack.enter_context(full_disk())),
@@ -168,7 +168,7 @@ def test_weights_that_the_last_step_spoilt_are_not_saved(tmp_path):
         train(tmp_path / "n.h5", loss="mse-sum", **(spoilt | {"validation": "0.1"}))
 
 
-def test_a_model_of_an_earlier_training_is_not_taken_for_the_new_one(tmp_path, monkeypatch):
+def test_a_model_of_an_earlier_training_is_not_taken_for_the_new_one(tmp_path):
     """Killed between the last save and the model: --resume has still the model to write."""
     output = tmp_path / "m.h5"
     train(output, epochs=1)

@@ -2,6 +2,7 @@
 
 import json
 import time
+from collections.abc import Callable
 from dataclasses import replace
 from pathlib import Path
 
@@ -27,6 +28,7 @@ from aetool.tasks.plan import Plan
 from aetool.tasks.preview import Preview, plot_curves
 from aetool.tasks.train import Listeners, TrainResult, running_path
 from aetool.tasks.training_data import load_data, make_pair
+from aetool.tasks.training_log import Events, write_log
 from aetool.tasks.training_record import (
     FORMAT_VERSION,
     describe_outputs,
@@ -76,7 +78,7 @@ class TrainingRun:
         self.settings = settings
         # Wrong names are said before minutes of decoding, not after.
         loss_function(settings.loss)
-        make_optimizer(settings.optimizer, settings.learning_rate)
+        make_optimizer(settings)
         keras.utils.set_random_seed(settings.seed)
 
         self.data = load_data(source, plan, max_pixels, listeners.decoding)
@@ -124,6 +126,14 @@ class TrainingRun:
         self.state.stopped_early = False
         set_weights(self.learner.model, before.weights)
         self.learner.load_state(learner)
+        if self.state.step:
+            # TensorFlow compiles for the size of the first batch it meets, and again, for any size,
+            # where one of another size comes. Both round differently, and the first batch here may
+            # be the short one of the epoch's end: so a whole one is learnt first, and forgotten.
+            batches, epoch = self._batches(), self.state.epoch
+            self.learner.train_batch(*batches.make(epoch, 0, batches.order(epoch)))
+            set_weights(self.learner.model, before.weights)
+            self.learner.load_state(learner)
         self.saved = _place(self.state)
         where = f"epoch {self.state.epoch + 1}, step {self.state.step + 1}"
         self.listeners.note(f"continuing {self.output} at {where}")
@@ -140,14 +150,31 @@ class TrainingRun:
 
     # the run
 
-    def execute(self, preview: Path | None, plot: Path | None) -> TrainResult:
+    def execute(
+        self,
+        preview: Path | None,
+        plot: Path | None,
+        log: Path | None,
+        tensorboard: Path | None,
+    ) -> TrainResult:
         """Train, save, calibrate, write; returns what `train_model` does."""
         previews = None
         if preview:
             shown = self.data.held_out or self.data.pictures
             previews = Preview(preview, shown, self.pair, self.plan, self.arrays, self.data.size)
+        events = Events(tensorboard) if tensorboard else None
+
+        def report(state: loop.RunState) -> None:
+            """All that can be drawn and written again from the state after an epoch."""
+            if previews and not state.step:
+                previews.draw(self.learner.model, state.epoch)
+            if log:
+                write_log(log, state, self.settings)
+            if events:
+                events.write(state, self.settings)
+
         try:
-            stopped = self._fit(previews)
+            stopped = self._fit(report)
         except TrainingError as error:
             raise TrainingError(error.message, self._learn_otherwise()) from error
         except OutputError as error:
@@ -189,25 +216,26 @@ class TrainingRun:
             seconds=time.monotonic() - self.started,
         )
 
-    def _fit(self, previews: Preview | None) -> int:
-        settings, data = self.settings, self.data
-        batches = Batches(
-            data.pictures,
+    def _batches(self) -> Batches:
+        return Batches(
+            self.data.pictures,
             self.pair,
-            data.size,
-            settings.batch_size,
-            augmentations=settings.augment,
-            seed=settings.seed,
+            self.data.size,
+            self.settings.batch_size,
+            augmentations=self.settings.augment,
+            seed=self.settings.seed,
         )
-        validation = None
+
+    def _fit(self, report: Callable[[loop.RunState], None]) -> int:
+        settings, data = self.settings, self.data
+        batches, validation = self._batches(), None
         if data.held_out is not None:
             validation = Batches(
                 data.held_out, self.pair, data.size, settings.batch_size, shuffle=False
             )
         if self.state.epoch == 0 and self.state.step == 0:
             self._save(self.state)
-        if previews and self.state.step == 0:
-            previews.draw(self.learner.model, self.state.epoch)
+        report(self.state)
 
         def on_step(epoch, step, steps):
             if self.listeners.step:
@@ -216,8 +244,7 @@ class TrainingRun:
         def on_epoch(state, means):
             if self.listeners.epoch:
                 self.listeners.epoch(state.epoch, settings.total_epochs, means)
-            if previews:
-                previews.draw(self.learner.model, state.epoch)
+            report(state)
 
         with stop_requests() as stop:
             hooks = loop.Hooks(step=on_step, epoch=on_epoch, save=self._save, stop=stop)
@@ -242,7 +269,7 @@ class TrainingRun:
 
     def _make_room(self) -> str:
         if kept := self._kept():
-            return f"{kept}; once there is room, the same command with --resume goes on from there"
+            return f"{kept}; when that is put right, the same command with --resume goes on"
         return "make room, or name another output"
 
     def _learn_otherwise(self) -> str:

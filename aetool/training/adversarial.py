@@ -79,8 +79,8 @@ class Adversarial(Regime):
     def __init__(self, model: keras.Model, discriminator: keras.Model, settings: Settings, loss):
         self.model = model
         self.discriminator = discriminator
-        self.optimizer = make_optimizer(settings.optimizer, settings.learning_rate)
-        self._judge_optimizer = make_optimizer(settings.optimizer, settings.learning_rate)
+        self.optimizer = make_optimizer(settings)
+        self._judge_optimizer = make_optimizer(settings)
         source, target = (layers.Input(x.shape[1:], name=x.name) for x in discriminator.inputs)
         generated = model(source)
 

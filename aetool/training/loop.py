@@ -1,6 +1,7 @@
 """The epochs: steps, validation, early stopping, and a state that can be put away at any step."""
 
 import math
+import time
 from collections.abc import Callable
 from dataclasses import dataclass
 
@@ -8,7 +9,7 @@ from aetool.errors import TrainingError
 from aetool.training.batches import Batches
 from aetool.training.regime import Regime
 from aetool.training.schedules import scheduled_rate
-from aetool.training.settings import Settings
+from aetool.training.settings import Phase, Settings
 from aetool.training.state import Means, RunState
 
 
@@ -57,11 +58,10 @@ def run(
     while not state.finished(settings):
         phase = settings.phase(state.epoch)
         learner.enter_stage(phase.stage)
+        started = time.monotonic() - state.elapsed
         for x, y in batches.epoch(state.epoch, state.step):
-            done = (state.epoch - phase.first) * steps + state.step
-            learner.set_rate(
-                scheduled_rate(settings.schedule, phase.learning_rate, done, phase.epochs * steps)
-            )
+            rate = learning_rate(settings, phase, steps, state.epoch, state.step)
+            learner.set_rate(rate)
             values = learner.train_batch(x, y)
             where = f"epoch {state.epoch + 1}, step {state.step + 1}"
             _check_values(values, where)
@@ -70,6 +70,7 @@ def run(
             hooks.step(state.epoch, state.step, steps)
             if state.step < steps and hooks.stop():
                 _check_weights(learner, where)
+                state.elapsed = time.monotonic() - started
                 hooks.save(state)
                 return hooks.stop()
         prefix = f"stage{phase.stage}_" if phase.stage else ""
@@ -83,14 +84,35 @@ def run(
         _check_weights(learner, f"epoch {state.epoch + 1}")
         for name, value in means.items():
             state.history.setdefault(name, []).append(value)
-        state.epoch, state.step, state.means = state.epoch + 1, 0, Means()
-        if settings.patience is not None and not phase.stage:
+        seconds = time.monotonic() - started
+        state.timeline.append({"learning_rate": rate, "seconds": seconds, "end": time.time()})
+        state.epoch, state.step, state.means, state.elapsed = state.epoch + 1, 0, Means(), 0.0
+        if not phase.stage and (settings.keeps_best or settings.patience is not None):
             _watch(learner, settings, state)
         hooks.save(state)
         hooks.epoch(state, means)
         if hooks.stop() and not state.finished(settings):
             return hooks.stop()
     return 0
+
+
+def learning_rate(settings: Settings, phase: Phase, batches: int, epoch: int, batch: int) -> float:
+    """That of one batch of one epoch, both counted from 0.
+
+    Args:
+        settings: the schedule, and how many batches a step has.
+        phase: that the epoch belongs to.
+        batches: an epoch.
+        epoch: counted over all phases.
+        batch: of the epoch.
+    """
+    done = (epoch - phase.first) * batches + batch
+    return scheduled_rate(
+        settings.schedule,
+        phase.learning_rate,
+        done // settings.accumulate,
+        max(1, phase.epochs * batches // settings.accumulate),
+    )
 
 
 def _check_values(values: dict[str, float], where: str) -> None:
@@ -107,10 +129,10 @@ def _check_weights(learner: Regime, where: str) -> None:
 
 
 def _watch(learner: Regime, settings: Settings, state: RunState) -> None:
-    """Early stopping: keep the weights of the best epoch, give up after `patience` worse ones."""
+    """Keep the weights of the best epoch where asked to; give up after `patience` worse ones."""
     watched = state.history.get("val_loss", state.history["loss"])[-1]
     if watched < state.best:
         state.best, state.best_epoch = watched, state.epoch
-        state.best_weights = learner.weights()
-    elif state.epoch - state.best_epoch >= settings.patience:
+        state.best_weights = learner.weights() if settings.keeps_best else None
+    elif settings.patience is not None and state.epoch - state.best_epoch >= settings.patience:
         state.stopped_early = True
