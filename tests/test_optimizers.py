@@ -85,15 +85,12 @@ FAMILIES = {
     "conv-vae": {"arguments": {"widths": (2,)}},
     "pix2pix": {"arguments": {"width": 2}, "edges": True, "size": (8, 8), "patch": 7},
     "stacked-ae": {"arguments": {"widths": (2, 3), "kernels": (3, 3)}, "stages": (1, 1)},
-    "vgg-classifier-ae": {
-        "arguments": {"widths": (2, 2), "convolutions": (1, 1), "dense": 4, "rates": (0.1, 0.1)}
-    },
 }
 
 
 @pytest.mark.parametrize("family", FAMILIES)
 def test_a_step_half_accumulated_is_resumed_to_the_last_bit(tmp_path, family):
-    """Three batches a step and seven an epoch: the stops fall between the steps."""
+    """Three batches a step and seven an epoch: the stop falls between two steps."""
     random = np.random.default_rng(0)
     np.savez(
         tmp_path / "few.npz",
@@ -105,5 +102,5 @@ def test_a_step_half_accumulated_is_resumed_to_the_last_bit(tmp_path, family):
         clip_norm=0.5, weight_decay=0.01, schedule="cosine", **FAMILIES[family],
     )  # fmt: skip
     train_model(str(tmp_path / "few.npz"), tmp_path / "whole.h5", plan)
-    train_in_pieces(str(tmp_path / "few.npz"), tmp_path / "cut.h5", plan, 4, 5)
+    train_in_pieces(str(tmp_path / "few.npz"), tmp_path / "cut.h5", plan, 5)
     assert_same_training(tmp_path / "whole.h5", tmp_path / "cut.h5")

@@ -15,7 +15,7 @@ from aetool.storage.checkpoint import read_checkpoint
 from aetool.tasks.train import running_path
 from aetool.training.state import read_document
 
-EPOCHS = 30
+EPOCHS = 15
 # The draws of a latent, of an augmentation and of an order all have to go on where they were.
 OPTIONS = [
     *("--model", "conv-vae", "--set", "widths=2,", "--only", "7", "--batch-size", "64"),

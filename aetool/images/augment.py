@@ -23,6 +23,7 @@ _WINDOWS = ((0.0, 0.0), (-0.5, -0.5), (-0.5, 0.5), (0.5, -0.5), (0.5, 0.5), (0.0
 _WINDOW_SIDE = 0.75
 # Numbers drawn for each picture, whether its variations need them or not.
 _DRAWS = 10
+_MIRROR = 5
 
 
 def variants(names: Collection[str]) -> int:
@@ -67,23 +68,35 @@ def augment(
     Returns:
         uint8 (n, height, width, c).
     """
-    count, shape = len(pictures), pictures.shape[1:3]
-    out = np.empty((count, *size, pictures.shape[3]), np.uint8)
+    windows = [0] * len(pictures) if windows is None else windows.tolist()
+    draws = rng.random((len(pictures), _DRAWS))
+    if set(names) <= {"flip", "brightness"} and pictures.shape[1:3] == tuple(size):
+        # What resampling would come to, to the last bit.
+        out = pictures.copy()
+        if "flip" in names:
+            mirrored = draws[:, _MIRROR] < 0.5
+            out[mirrored] = out[mirrored, :, ::-1]
+    else:
+        out = _resampled(pictures, names, size, draws, windows)
+    if "brightness" not in names:
+        return out
+    contrast, offset = 0.8 + 0.4 * draws[:, 6], 51 * (2 * draws[:, 7] - 1)
+    return _with_light(out, contrast, offset)
+
+
+def _resampled(pictures, names, size, draws, windows) -> np.ndarray:
+    """One affine map of each picture."""
+    shape = pictures.shape[1:3]
+    out = np.empty((len(pictures), *size, pictures.shape[3]), np.uint8)
     # A turned or moved picture shows what lies beyond its edge: its edge pixels, repeated.
     moves = "shift" in names or "rotate" in names
     margin = max(shape) // 4 if moves else 0
     if margin:
         edges = ((0, 0), (margin, margin), (margin, margin), (0, 0))
         pictures = np.pad(pictures, edges, mode="edge")
-    windows = [0] * count if windows is None else windows.tolist()
-    draws = rng.random((count, _DRAWS)).tolist()
-    for i, (pixels, window) in enumerate(zip(pictures, windows, strict=True)):
-        matrix = _affine_map(shape, margin, names, size, draws[i], window)
-        out[i] = _transformed(pixels, size, matrix)
-    if "brightness" in names:
-        lights = np.array(draws)[:, 6:8]
-        contrast, brightness = 0.8 + 0.4 * lights[:, 0], 51 * (2 * lights[:, 1] - 1)
-        return _with_light(out, contrast, brightness)
+    for i, (drawn, window) in enumerate(zip(draws.tolist(), windows, strict=True)):
+        matrix = _affine_map(shape, margin, names, size, drawn, window)
+        out[i] = _transformed(pictures[i], size, matrix)
     return out
 
 
@@ -129,7 +142,7 @@ def _affine_map(shape, margin, names, size, draws, window) -> tuple[float, ...]:
         centre_y += 0.2 * (draws[8] - 0.5) * height
         centre_x += 0.2 * (draws[9] - 0.5) * width
     angle = math.radians(20 * (draws[4] - 0.5)) if "rotate" in names else 0.0
-    mirror = -1 if "flip" in names and draws[5] < 0.5 else 1
+    mirror = -1 if "flip" in names and draws[_MIRROR] < 0.5 else 1
     scale_y = window_h * height / size[0]
     scale_x = mirror * window_w * width / size[1]
     cos, sin = math.cos(angle), math.sin(angle)
