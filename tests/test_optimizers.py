@@ -43,17 +43,17 @@ def changes(regime: Reconstruction, *batches: np.ndarray) -> dict[str, np.ndarra
     return {name: array - before[name] for name, array in regime.weights().items()}
 
 
-@pytest.mark.parametrize("optimizer", ["sgd:momentum=0.9", "adam", "adadelta"])
+@pytest.mark.parametrize("optimizer", ["sgd:momentum=0.9", "adam"])
 def test_accumulated_batches_equal_the_large_one(optimizer):
     options = {"optimizer": optimizer, "learning_rate": 0.01, "clip_norm": 0.02}
     large = changes(learner(**options), PICTURES, PICTURES[::-1])
     parts = [PICTURES[:4], PICTURES[4:], PICTURES[7:3:-1], PICTURES[3::-1]]
-    small = changes(learner(**options, accumulate=2), *parts)
+    waiting = learner(**options, accumulate=2)
+    assert not any(change.any() for change in changes(waiting, parts[0]).values())
+    small = changes(waiting, *parts[1:])
     for name, change in large.items():
         assert np.abs(change).max() > 0
         np.testing.assert_allclose(small[name], change, rtol=2e-3, atol=2e-6, err_msg=name)
-    waiting = changes(learner(**options, accumulate=3), *parts[:2])
-    assert not any(change.any() for change in waiting.values())
 
 
 def test_gradients_are_shortened_as_one_vector():

@@ -13,8 +13,10 @@ from aetool.cli.app import run
 from aetool.errors import TrainingError, UsageError
 from aetool.images.source import open_source
 from aetool.storage.checkpoint import read_checkpoint
-from aetool.tasks.plan import make_plan, parse_arguments, parse_size, parse_skips
+from aetool.tasks.plan import difference, make_plan, parse_arguments, parse_size, parse_skips
 from aetool.tasks.train import running_path, split, train_model
+from aetool.tasks.training_log import epoch_rows
+from aetool.training.state import RunState, pack, unpack
 
 
 def train(output, *options, source="sklearn:digits"):
@@ -155,6 +157,27 @@ def test_resume_refuses_other_options_and_other_pictures(tmp_path):
     np.save(tmp_path / "other.npy", np.zeros((40, 8, 8), np.uint8))
     with pytest.raises(TrainingError, match="pictures are others"):
         train_model(str(tmp_path / "other.npy"), output, tiny(epochs=3), resume=True)
+
+
+def test_a_training_of_an_older_version_goes_on():
+    """One that knew neither the newer options nor how long its epochs took."""
+    before = tiny().options()
+    for name in ("accumulate", "clip_norm", "weight_decay", "keep"):
+        del before[name]
+    assert difference(before, tiny().options()) is None
+    assert difference(before, tiny(accumulate=4).options()) == "accumulate was 1, now 4"
+    assert difference(before, tiny(keep="best").options()) == "keep was None, now 'best'"
+    packed = pack(RunState(epoch=2, history={"loss": [0.5, 0.25]}), {}, {})
+    document = json.loads(packed["state"])
+    del document["timeline"], document["elapsed"]
+    state, _ = unpack({"state": json.dumps(document)})
+    state.epoch, state.history["loss"] = 3, [0.5, 0.25, 0.125]
+    state.timeline.append({"learning_rate": 0.1, "seconds": 2.0, "end": 3.0})
+    assert list(epoch_rows(state, tiny().settings)) == [
+        {"epoch": 1, "stage": 0, "loss": 0.5},
+        {"epoch": 2, "stage": 0, "loss": 0.25},
+        {"epoch": 3, "stage": 0, "learning_rate": 0.1, "seconds": 2.0, "end": 3.0, "loss": 0.125},
+    ]
 
 
 def test_the_same_seed_gives_the_same_weights(tmp_path):
