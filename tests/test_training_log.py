@@ -9,6 +9,7 @@ from tensorflow.core.util.event_pb2 import Event
 
 from aetool.storage.checkpoint import read_checkpoint
 from aetool.storage.tables import read_table
+from aetool.tasks import training_run
 from aetool.tasks.plan import make_plan
 from aetool.tasks.train import train_model
 
@@ -98,6 +99,19 @@ def test_tensorboard_reads_the_events(tmp_path):
     run = accumulator.EventAccumulator(str(tmp_path / "events" / "train")).Reload()
     assert run.Tags()["scalars"] == ["learning_rate", "seconds", "loss"]
     assert [point.step for point in run.Scalars("loss")] == [1, 2, 3, 4]
+
+
+def test_who_has_no_tensorboard_is_told_what_to_install(tmp_path, aetool, monkeypatch):
+    monkeypatch.setattr(training_run, "find_spec", lambda name: None)
+    words = ("train", "sklearn:digits", "-o", tmp_path / "m.h5", "--epochs", 1, "--only", "1")
+    done = aetool(*words, "--tensorboard", tmp_path / "events")
+    assert done.status == 0
+    (line,) = (line for line in done.stderr.splitlines() if "pip install" in line)
+    assert line == (
+        f"to look at {tmp_path}/events: pip install 'aetool[tensorboard]', "
+        f"then tensorboard --logdir {tmp_path}/events"
+    )
+    assert len(list((tmp_path / "events" / "train").iterdir())) == 1
 
 
 def test_what_cannot_be_written_is_one_line(tmp_path, aetool):

@@ -4,6 +4,7 @@ import json
 import time
 from collections.abc import Callable
 from dataclasses import replace
+from importlib.util import find_spec
 from pathlib import Path
 
 import keras
@@ -163,6 +164,11 @@ class TrainingRun:
             shown = self.data.held_out or self.data.pictures
             previews = Preview(preview, shown, self.pair, self.plan, self.arrays, self.data.size)
         events = Events(tensorboard) if tensorboard else None
+        if events and find_spec("tensorboard") is None:
+            self.listeners.note(
+                f"to look at {tensorboard}: pip install 'aetool[tensorboard]', "
+                f"then tensorboard --logdir {tensorboard}"
+            )
 
         def report(state: loop.RunState) -> None:
             """All that can be drawn and written again from the state after an epoch."""
