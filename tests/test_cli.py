@@ -61,7 +61,7 @@ def test_help_fits_80_columns_and_ends_with_an_example(aetool, monkeypatch):
         for line in aetool("--help").text.split("Commands")[1].splitlines()
         if line.startswith("│ ") and line[2] != " "
     ]
-    assert commands[0] == "train" and commands[-1] == "info"
+    assert commands[0] == "train" and commands[-1] == "export"
     for command in commands:
         text = aetool(command, "--help").text
         assert max(map(len, text.splitlines())) <= 80

@@ -21,6 +21,7 @@ from aetool.cli import (
     cluster,
     colorize,
     encode,
+    export,
     generate,
     info,
     pca,
@@ -98,6 +99,7 @@ for module in (
     translate,
     generate,
     info,
+    export,
 ):
     name = module.__name__.rpartition(".")[2]
     function = getattr(module, name)
