@@ -12,7 +12,7 @@ METADATA = {
     "model": {"name": "conv-ae", "widths": [16, 8, 8]},
     "task": "reconstruct",
     "preprocessing": {"size": [28, 28], "channels": 1, "fit": "stretch"},
-    "output": {"reconstruction": {"range": [0, 1]}},
+    "output": [{"name": "reconstruction", "range": [0, 1]}],
     "classes": ["cat", "dog\n"],
     "training": {"recipe": None, "seed": 0, "epochs": 3},
     "metrics": {"loss": 0.25, "val_loss": 12345.678},
