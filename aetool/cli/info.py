@@ -73,11 +73,9 @@ def _table(layers: list[dict]) -> Iterator[str]:
     for layer in layers:
         shape = "x".join(map(str, layer["shape"] or ())) or "-"
         sees = layer["receptive_field"] or "all"
-        kind, count = printable(layer["type"]), f"{layer['parameters']:,}"
-        yield (
-            f"  {printable(layer['name'])}".ljust(26)
-            + f"  {kind:20}{shape:>16}{count:>13}{sees:>7}"
-        )
+        kind = printable(layer["type"])
+        numbers = f"{kind:19}{shape:>13}{layer['parameters']:>12,}{sees:>6}"
+        yield f"  {printable(layer['name'])}".ljust(26) + f"  {numbers}"
 
 
 def _text(value: object) -> str:

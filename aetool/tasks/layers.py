@@ -94,8 +94,8 @@ def _field(kind: str, settings: dict, before: list[_Field]) -> _Field:
     stride = settings.get("strides") or settings.get("pool_size") or [1]
     kernel = settings.get("kernel_size") or settings.get("pool_size") or [1]
     if kind == "Conv2DTranspose":
-        step /= stride[0]
-        return size + (kernel[0] - 1) * step, step
+        taken = -(-kernel[0] // stride[0])  # values that one value is made of
+        return size + (taken - 1) * step, step / stride[0]
     return size + (kernel[0] - 1) * step, step * stride[0]
 
 
