@@ -1,7 +1,7 @@
 """Every example of the manual, of --help, of README and of examples/ is run, on small pictures.
 
 Trainings run for no epoch. Not run: what ELSEWHERE names, examples/latents.R and the part of
-examples/latents.py that needs pandas, and the experiments, whose Makefiles test_experiments.py reads.
+examples/latents.py that needs pandas, and the experiments, which test_experiments.py reads.
 """
 
 import os
