@@ -23,6 +23,7 @@ COMMANDS = [
     "translate",
     "generate",
     "info",
+    "export",
 ]
 HEAVY = {
     "tensorflow",

@@ -1,10 +1,12 @@
 """aetool encode."""
 
+from pathlib import Path
 from typing import Annotated, Literal
 
-from typer import Option
+from typer import Context, Option
 
 from aetool.cli import options
+from aetool.errors import AetoolError
 
 EPILOG = """Examples:
 
@@ -14,13 +16,28 @@ EPILOG = """Examples:
 """
 
 
+def _complete_layer(context: Context) -> list[str]:
+    """The layers of the model that -c names, read from its file alone."""
+    from aetool.tasks.info import layer_names
+
+    try:
+        return layer_names(Path(context.params["checkpoint"]))
+    except (AetoolError, TypeError):  # no such model, or none given yet
+        return []
+
+
 def encode(
     source: options.SourceArg,
     output: options.OutputOpt,
     checkpoint: options.CheckpointOpt = None,
     layer: Annotated[
         str | None,
-        Option("--layer", metavar="NAME", help="Layer to take instead of the family's latent one."),
+        Option(
+            "--layer",
+            metavar="NAME",
+            help="Layer to take instead of the family's latent one.",
+            autocompletion=_complete_layer,
+        ),
     ] = None,
     pool: Annotated[
         Literal["none", "mean"],

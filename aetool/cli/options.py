@@ -33,7 +33,7 @@ LatentsArg = Annotated[
     str,
     Argument(
         metavar="LATENTS",
-        help="Latents .h5 from encode, - (stdin), or .npy, .npz, .csv.",
+        help="Latents .h5 from encode, - (stdin), or .npy, .npz, .csv, .parquet.",
         show_default=False,
     ),
 ]

@@ -78,6 +78,44 @@ def blaming(path: Path) -> Iterator[None]:
 
 
 @contextlib.contextmanager
+def replacing_folder(path: Path) -> Iterator[Path]:
+    """`replacing` for a folder: written under a hidden name, then put in place as a whole.
+
+    The folder that stood there is moved aside and removed: between two renames there is none.
+
+    Args:
+        path: the folder to write, absent or one that the caller knows may go.
+
+    Yields:
+        An empty folder beside it, renamed to `path` when the body ends, removed when it raises.
+
+    Raises:
+        OutputError: the folder cannot be made, or the disk is full.
+    """
+    target = Path(os.path.realpath(path))
+    try:
+        target.parent.mkdir(parents=True, exist_ok=True)
+        prefix = f".{_label(target)}.{secrets.token_hex(4)}.aetool-part"
+        temporary = target.with_name(prefix)
+        temporary.mkdir()
+    except OSError as error:
+        raise _cannot_write(path, error) from error
+    aside = target.with_name(f"{prefix}.old")
+    try:
+        yield temporary
+        if target.exists():
+            os.rename(target, aside)
+        os.rename(temporary, target)
+    except OSError as error:
+        if error.errno in _FULL:
+            raise _cannot_write(path, error) from error
+        raise
+    finally:
+        shutil.rmtree(temporary, ignore_errors=True)
+        shutil.rmtree(aside, ignore_errors=True)
+
+
+@contextlib.contextmanager
 def locked(path: Path) -> Iterator[None]:
     """Keep every other run off an output while the body runs.
 
@@ -137,7 +175,14 @@ def remove_stale(path: Path) -> None:
         for name in os.listdir(target.parent):
             match = _TEMPORARY.fullmatch(name)
             if match and match["name"] == label:
-                os.unlink(target.parent / name)
+                _remove(target.parent / name)
+
+
+def _remove(path: Path) -> None:
+    if path.is_dir() and not path.is_symlink():
+        shutil.rmtree(path, ignore_errors=True)
+    else:
+        path.unlink()
 
 
 def _is_stream(path: Path) -> bool:

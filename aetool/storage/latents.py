@@ -22,6 +22,7 @@ from aetool.storage.checked import (
     read_text,
 )
 from aetool.storage.container import open_container, writing
+from aetool.storage.exchange import WRITERS, check_writer
 from aetool.storage.matrices import READERS
 
 _TEXT = h5py.string_dtype("utf-8")
@@ -103,7 +104,8 @@ class LatentsWriter:
     """Writes latents row by row; the file appears, whole, when the context ends without an error.
 
     Args:
-        path: the file, or "-" for standard output (spooled to a temporary file until complete).
+        path: the file, or "-" for standard output (spooled to a temporary file until complete); the
+            suffix .npz, .csv or .parquet asks for another format, which is made at the end.
         dimensions: d, the length of a row.
         feature_shape: d as the network has it.
         source: the folder or array file that the names are relative to.
@@ -145,6 +147,8 @@ class LatentsWriter:
             path = self._path
             if str(path) == "-":
                 path = resources.enter_context(_to_standard_output())
+            elif Path(path).suffix in WRITERS:
+                path = resources.enter_context(_converted(Path(path)))
             self._file = resources.enter_context(writing(Path(path), "latents"))
             self._create()
             self._resources = resources.pop_all()
@@ -212,8 +216,8 @@ def open_latents(text: str | Path) -> Latents:
     Args:
         text: an aetool latents file, a NumPy .npy or .npz (`features` and `labels`, `x` and `y`,
             or a single array), a .csv (columns of numbers, and `path` and `label` where there
-            are), or "-" for any of these on standard input. What a file is follows from its first
-            bytes, not from its name.
+            are), a .parquet, or "-" for any of these on standard input. What a file is follows from
+            its first bytes, not from its name.
 
     Raises:
         FormatError: the file cannot be read as any of these.
@@ -226,15 +230,18 @@ def open_latents(text: str | Path) -> Latents:
         if kind == "aetool":
             return _open_native(path, name)
         matrix = READERS[kind](path, name)
-    features = matrix.features
+    features, about = matrix.features, matrix.about
+    own = name if name == "standard input" else str(path.absolute())
     return Latents(
         features.reshape(len(features), -1),
-        index=np.arange(len(features)),
+        index=np.arange(len(features)) if matrix.index is None else matrix.index,
         paths=matrix.paths,
         labels=matrix.labels,
         class_names=matrix.class_names,
-        source=name if name == "standard input" else str(path.absolute()),
-        feature_shape=features.shape[1:],
+        source=about.get("source") or own,
+        feature_shape=about.get("feature_shape", features.shape[1:]),
+        precision=about.get("precision", ""),
+        checkpoint=about.get("checkpoint", ""),
         name=name,
     )
 
@@ -250,6 +257,8 @@ def _kind_of_file(path: Path, name: str) -> str:
         return "npy"
     if start.startswith(b"PK\x03\x04"):
         return "npz"
+    if start.startswith(b"PAR1"):
+        return "parquet"
     if start.startswith((b"aetool", b"\x89HDF")) or not start:
         return "aetool"
     return "csv" if name == "standard input" or path.suffix.lower() == ".csv" else "aetool"
@@ -329,6 +338,17 @@ def _to_standard_output() -> Iterator[Path]:
             sys.stdout.flush()
             shutil.copyfileobj(whole, sys.stdout.buffer, 1 << 20)
             sys.stdout.buffer.flush()
+
+
+@contextlib.contextmanager
+def _converted(path: Path) -> Iterator[Path]:
+    """A file for latents that becomes, when it is complete, the file of another format."""
+    check_writer(path)
+    with tempfile.TemporaryDirectory(prefix="aetool-") as folder:
+        spool = Path(folder, "latents.h5")
+        yield spool
+        with open_latents(spool) as latents:
+            WRITERS[path.suffix](path, latents)
 
 
 @contextlib.contextmanager
