@@ -1,5 +1,6 @@
 """aetool cluster, end to end: table, scores, sheets, and what it refuses."""
 
+import base64
 import csv
 import io
 import json
@@ -17,9 +18,11 @@ from aetool.storage.latents import LatentsWriter
 CLASSES = ("bird", "cat", "dog")
 KEYS = [
     "k",
+    "k_choice",
     "method",
     "repeats",
     "cluster_sizes",
+    "outliers",
     "silhouette",
     "purity_mean",
     "purity_std",
@@ -102,6 +105,8 @@ def test_repeats_are_scored_together(aetool, tmp_path):
         tmp_path / "rows.npz",
         "-k",
         11,
+        "--method",
+        "kmeans",
         "--repeats",
         4,
         "-o",
@@ -171,6 +176,176 @@ def test_pictures_that_moved_are_found_by_name(aetool, animals, tmp_path):
     assert len(list((tmp_path / "s").glob("*.png"))) == 3
 
 
+def clusters_of(text: str) -> np.ndarray:
+    header, rows = table(text)
+    return np.array([int(row[header.index("cluster")]) for row in rows])
+
+
+def test_the_default_finds_what_neighbours_tell_apart(aetool, tmp_path):
+    random = np.random.default_rng(1)
+    kind = np.arange(300) % 3
+    along = random.uniform(0, 30, 300)  # three long parallel strips: k-means would cut across
+    np.savez(tmp_path / "strips.npz", x=np.column_stack((along, 4.0 * kind)), y=kind)
+    words = ["-k", 3, "-o", tmp_path / "c.csv", "--json"]
+    done = aetool("cluster", tmp_path / "strips.npz", *words)
+    assert done.status == 0, done.stderr
+    assert done.json["method"] == "manifold"
+    assert done.json["purity_mean"] > 0.95
+    plain = aetool("cluster", tmp_path / "strips.npz", *words, "--method", "kmeans")
+    assert plain.json["purity_mean"] < 0.8
+
+
+@pytest.mark.parametrize("method", ["manifold", "gmm", "kmeans"])
+def test_a_clustering_is_found_again_in_new_rows(method, aetool, tmp_path):
+    random = np.random.default_rng(2)
+    kind = np.arange(320) % 4
+    points = np.eye(6)[kind] * 9 + random.normal(size=(320, 6))
+    np.savez(tmp_path / "old.npz", x=points[:200], y=kind[:200])
+    np.savez(tmp_path / "new.npz", x=points[200:], y=kind[200:])
+    words = ["-k", 4, "--method", method, "--save", tmp_path / "c.h5", "-q"]
+    found = aetool("cluster", tmp_path / "old.npz", *words)
+    assert found.status == 0, found.stderr
+    again = aetool("cluster", tmp_path / "old.npz", "--apply", tmp_path / "c.h5", "-q")
+    assert np.array_equal(clusters_of(again.text), clusters_of(found.text))
+    words = ["--apply", tmp_path / "c.h5", "-o", tmp_path / "new.csv", "--json"]
+    new = aetool("cluster", tmp_path / "new.npz", *words)
+    assert new.status == 0, new.stderr
+    assert new.json["method"] == method
+    assert new.json["k"] == 4
+    assert new.json["purity_mean"] == 1
+
+
+def test_a_clustering_refuses_other_rows(aetool, animals, tmp_path):
+    saved = tmp_path / "c.h5"
+    assert aetool("cluster", animals[0], "-k", 3, "--save", saved, "-q").status == 0
+    np.save(tmp_path / "wide.npy", np.zeros((9, 5)))
+    wide = aetool("cluster", tmp_path / "wide.npy", "--apply", saved)
+    assert wide.status == 1
+    assert "rows of 2 numbers" in wide.stderr
+    other = tmp_path / "other.h5"
+    about = {"feature_shape": (2,), "source": "x", "checkpoint_digest": "ab" * 32}
+    with LatentsWriter(other, dimensions=2, **about) as writer:
+        writer.append(np.zeros((3, 2)), range(3), list("abc"))
+    assert "another encoder" in aetool("cluster", other, "--apply", saved).stderr
+    assert "latents, not a clustering" in aetool("cluster", other, "--apply", other).stderr
+
+
+def test_the_number_of_clusters_is_found(aetool, tmp_path):
+    random = np.random.default_rng(3)
+    kind = np.arange(360) % 6
+    points = random.normal(size=(6, 4))[kind] * 8 + random.normal(size=(360, 4)) * 0.5
+    np.save(tmp_path / "rows.npy", points)
+    for method in ("manifold", "kmeans"):
+        words = ["-k", "auto", "--method", method, "-o", tmp_path / "c.csv", "--json"]
+        done = aetool("cluster", tmp_path / "rows.npy", *words)
+        assert done.status == 0, done.stderr
+        choice = done.json["k_choice"]
+        assert done.json["k"] == choice["k"] == 6
+        assert choice["measure"] == "silhouette"
+        assert choice["low"] <= 6 <= choice["high"]
+        assert max(choice["silhouettes"], key=choice["silhouettes"].get) == "6"
+
+
+def test_probabilities_sum_to_one_and_outliers_are_marked(aetool, tmp_path):
+    random = np.random.default_rng(4)
+    points = np.repeat([[0.0, 0.0], [9.0, 0.0]], 60, axis=0) + random.normal(size=(120, 2)) * 0.3
+    points[7] = (0.0, 4.0)
+    np.save(tmp_path / "rows.npy", points)
+    words = ["-k", 2, "--method", "gmm", "--probabilities", "--outliers", "-q"]
+    done = aetool("cluster", tmp_path / "rows.npy", *words)
+    assert done.status == 0, done.stderr
+    header, rows = table(done.text)
+    assert header == ["path", "label", "cluster", "distance", "outlier", "p0", "p1"]
+    shares = np.array([row[5:] for row in rows], dtype=float)
+    assert np.allclose(shares.sum(axis=1), 1)
+    assert shares.argmax(axis=1).tolist() == [int(row[2]) for row in rows]
+    assert [number for number, row in enumerate(rows) if row[4] == "1"] == [7]
+
+
+def test_pictures_are_sorted_into_folders_and_again_after_a_change(aetool, animals, tmp_path):
+    latents, root = animals
+    folder = tmp_path / "sorted"
+    words = ["-o", tmp_path / "c.csv", "--copy-to", folder, "-q"]
+    assert aetool("cluster", latents, "-k", 3, *words).status == 0
+    _, rows = table((tmp_path / "c.csv").read_text())
+    for name, _, cluster, _ in rows:
+        copy = folder / f"cluster-0{cluster}" / name
+        assert copy.read_bytes() == (root / name).read_bytes()
+    before = {path: path.stat().st_ino for path in folder.rglob("*.png")}
+    assert len(before) == 12
+    assert aetool("cluster", latents, "-k", 3, *words).status == 0
+    assert {path: path.stat().st_ino for path in folder.rglob("*.png")} == before
+    assert aetool("cluster", latents, "-k", 1, *words, "--copy-as", "link").status == 0
+    links = [path for path in folder.rglob("*") if path.is_file()]
+    assert {path.relative_to(folder).parts[0] for path in links} == {"cluster-00"}
+    assert len(links) == 12
+    words += ["--copy-as", "symlink"]
+    assert aetool("cluster", latents, "-k", 1, *words).status == 0
+    assert all(path.is_symlink() and path.exists() for path in links)
+
+
+def test_a_name_that_leads_out_of_the_folder_is_refused(aetool, tmp_path):
+    root = tmp_path / "in" / "root"
+    root.mkdir(parents=True)
+    for place in (root / "a.png", tmp_path / "in" / "b.png"):
+        Image.new("RGB", (4, 4)).save(place)
+    latents = tmp_path / "latents.h5"
+    about = {"feature_shape": (1,), "source": str(root)}
+    with LatentsWriter(latents, dimensions=1, **about) as writer:
+        writer.append(np.zeros((2, 1)), range(2), ["a.png", "../b.png"])
+    words = ["-k", 1, "-o", tmp_path / "c.csv", "--copy-to", tmp_path / "in" / "x", "--json"]
+    done = aetool("cluster", latents, *words)
+    assert done.json["failed"] == [
+        {"path": "../b.png", "reason": "its name leads out of the folder"}
+    ]
+    assert not (tmp_path / "in" / "x" / "b.png").exists()
+
+
+def test_large_clusters_end_with_their_borderline_pictures(aetool, tmp_path):
+    shades = np.linspace(0, 1, 120)
+    pictures = np.repeat(shades[:, None, None], 4, axis=1).repeat(4, axis=2)
+    np.save(tmp_path / "pictures.npy", np.uint8(np.round(255 * pictures)))
+    np.save(tmp_path / "rows.npy", shades[:, None] ** 2)
+    words = ["-k", 1, "--method", "kmeans", "-o", tmp_path / "c.csv", "-q"]
+    words += ["--sheets", tmp_path, "--images", tmp_path / "pictures.npy"]
+    assert aetool("cluster", tmp_path / "rows.npy", *words).status == 0
+    _, rows = table((tmp_path / "c.csv").read_text())
+    furthest = max(range(120), key=lambda row: float(rows[row][3]))
+    with Image.open(tmp_path / "cluster-00.png") as sheet:
+        last = np.asarray(sheet)[-GAP - TILE // 2, -GAP - TILE // 2, 0]
+    assert last == round(255 * shades[furthest])
+
+
+def test_the_map_is_drawn_by_cluster_and_by_class(aetool, animals, tmp_path):
+    words = ["-k", 3, "-o", tmp_path / "c.csv", "--thumbnails", "-q"]
+    for name in ("map.png", "map.svg"):
+        assert aetool("cluster", animals[0], *words, "--plot", tmp_path / name).status == 0
+    drawing = (tmp_path / "map.svg").read_text()
+    assert "by cluster" in drawing
+    assert "by class" in drawing
+    assert drawing.count("<image") >= 6
+    with Image.open(tmp_path / "map.png") as image:
+        assert image.width > 1.5 * image.height
+
+
+def test_the_page_holds_all_it_shows(aetool, animals, tmp_path):
+    page = tmp_path / "page.html"
+    words = ["-k", 3, "-o", tmp_path / "c.csv", "--html", page, "-q"]
+    assert aetool("cluster", animals[0], *words).status == 0
+    text = page.read_text(encoding="utf-8")
+    start = text.index('type="application/json">') + len('type="application/json">')
+    data = json.loads(text[start : text.index("</script>", start)])
+    assert [coloring["name"] for coloring in data["colorings"]] == ["cluster", "class"]
+    assert data["colorings"][0]["labels"] == [n % 3 for n in range(12)]
+    assert data["colorings"][1]["groups"] == list(CLASSES)
+    assert data["names"][4] == "cat/a 4.png"
+    sprite = Image.open(io.BytesIO(base64.b64decode(data["sprite"].partition(",")[2])))
+    row, column = divmod(11, data["columns"])
+    middle = ((column + 0.5) * data["tile"], (row + 0.5) * data["tile"])
+    assert abs(sprite.getpixel(middle)[0] - 220) < 12
+    assert "http" not in text.replace("http-equiv", "")
+
+
 def test_images_of_another_source_are_refused(aetool, animals, photos, tmp_path):
     words = ["-k", 3, "-o", tmp_path / "c.csv", "--sheets", tmp_path / "s"]
     done = aetool("cluster", animals[0], *words, "--images", photos)
@@ -191,9 +366,13 @@ def test_rows_of_a_bare_table_are_the_pictures_in_order(aetool, animals, tmp_pat
     [
         (["-k", 13], 2, "13 clusters cannot be made of 12 rows"),
         (["-k", 0], 2, "-k"),
-        ([], 2, "-k"),
+        (["-k", "some"], 2, "auto"),
+        (["-k", 3, "--apply", "c.h5"], 2, "--apply"),
+        (["--probabilities"], 2, "--method gmm"),
         (["-k", 3, "--json"], 2, "standard output"),
         (["-k", 3, "--images", "x"], 2, "--sheets"),
+        (["-k", 3, "--thumbnails"], 2, "--plot"),
+        (["-k", 3, "--plot", "p.gif"], 2, "p.gif"),
     ],
 )
 def test_wrong_usage_is_named(aetool, animals, words, status, message):

@@ -12,6 +12,7 @@ import pytest
 from PIL import Image
 from sklearn.decomposition import PCA
 
+from aetool.plots.sheets import GAP, LABEL_HEIGHT, TILE
 from aetool.storage.latents import LatentsWriter
 
 
@@ -85,12 +86,79 @@ def test_the_plot_may_be_a_drawing(suffix, start, aetool, latents, tmp_path):
     assert plot.read_bytes().startswith(start)
 
 
+@pytest.mark.parametrize("components", [2, 3])
+def test_other_latents_land_on_axes_that_were_kept(components, aetool, latents, rows, tmp_path):
+    axes = tmp_path / "axes.h5"
+    found = aetool("pca", latents, "--components", components, "--save", axes, "-q")
+    assert found.status == 0, found.stderr
+    assert aetool("pca", latents, "--apply", axes, "-q").stdout == found.stdout
+    np.save(tmp_path / "few.npy", rows[5:9])
+    few = aetool("pca", tmp_path / "few.npy", "--apply", axes, "-q")
+    _, *table = csv.reader(io.StringIO(few.text))
+    _, *whole = csv.reader(io.StringIO(found.text))
+    ours = np.array([row[2:] for row in table], dtype=float)
+    assert np.allclose(ours, np.array([row[2:] for row in whole[5:9]], dtype=float), atol=1e-5)
+    np.save(tmp_path / "wide.npy", np.zeros((9, 7)))
+    refused = aetool("pca", tmp_path / "wide.npy", "--apply", axes)
+    assert refused.status == 1
+    assert "rows of 5 numbers" in refused.stderr
+    assert aetool("pca", latents, "--apply", latents).status == 1
+
+
+def test_the_scree_plot_shows_every_axis(aetool, latents, tmp_path):
+    words = ["-o", tmp_path / "c.csv", "--scree", tmp_path / "scree.svg", "-q"]
+    done = aetool("pca", latents, *words)
+    assert done.status == 0, done.stderr
+    drawing = (tmp_path / "scree.svg").read_text()
+    assert "share of the variance" in drawing
+    header = (tmp_path / "c.csv").read_text().splitlines()[0]
+    assert header == "path,label,pc1,pc2"
+
+
+def test_pictures_are_shown_on_the_plot_and_the_page(aetool, tmp_path):
+    pictures = np.random.default_rng(0).integers(256, size=(20, 6, 6), dtype=np.uint8)
+    np.save(tmp_path / "pictures.npy", pictures)
+    np.save(tmp_path / "rows.npy", pictures.reshape(20, -1))
+    words = ["-o", tmp_path / "c.csv", "--images", tmp_path / "pictures.npy", "-q"]
+    words += ["--plot", tmp_path / "p.svg", "--thumbnails", "--html", tmp_path / "p.html"]
+    done = aetool("pca", tmp_path / "rows.npy", *words)
+    assert done.status == 0, done.stderr
+    assert (tmp_path / "p.svg").read_text().count("<image") >= 10
+    assert "data:image/jpeg;base64," in (tmp_path / "p.html").read_text()
+
+
+def test_axes_are_shown_as_pictures(aetool, digits_model, digits_latents, latents, tmp_path):
+    sheet = tmp_path / "loadings.png"
+    words = ["-o", tmp_path / "c.csv", "--loadings", sheet, "-c", digits_model, "-q"]
+    done = aetool("pca", digits_latents, *words)
+    assert done.status == 0, done.stderr
+    with Image.open(sheet) as image:
+        pixels = np.asarray(image.convert("L")).astype(int)
+    step_x, step_y = TILE + GAP, TILE + GAP + LABEL_HEIGHT
+    assert pixels.shape == (2 * step_y + GAP, 7 * step_x + GAP)
+    tiles = [
+        pixels[GAP + row * step_y : GAP + row * step_y + TILE, GAP + step_x * column :][:, :TILE]
+        for row in range(2)
+        for column in range(7)
+    ]
+    assert np.array_equal(tiles[3], tiles[10])  # the mean of the latents in either row
+    assert np.abs(tiles[0] - tiles[6]).max() > 2
+    other = aetool("pca", latents, *words)
+    assert other.status == 1
+    assert "was not encoded by" in other.stderr
+
+
 @pytest.mark.parametrize(
     ("words", "message"),
     [
         (["--components", 4], "--components"),
         (["--json"], "standard output"),
         (["--plot", "p.gif"], "p.gif"),
+        (["--scree", "p.gif"], "p.gif"),
+        (["--thumbnails"], "--plot"),
+        (["--loadings", "p.png"], "-c MODEL.h5"),
+        (["--images", "x"], "--html"),
+        (["--apply", "p.h5", "--save", "q.h5"], "--save"),
     ],
 )
 def test_wrong_usage_is_named(aetool, latents, words, message):

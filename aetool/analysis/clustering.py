@@ -1,7 +1,7 @@
 """k-means over rows that need not fit in memory.
 
 Restarts are seeded by greedy k-means++ (Arthur and Vassilvitskii 2007) and compared on a sample of
-the rows; the best few go on over all rows by Lloyd's passes (Lloyd 1982). A pass leaves out the
+the rows; the best goes on over all rows by Lloyd's passes (Lloyd 1982). A pass leaves out the
 rows whose centre cannot have changed, by the bounds of Hamerly (2010), so the late passes, of which
 there are many, cost little. The answer is Lloyd's own.
 """
@@ -17,7 +17,6 @@ from aetool.analysis.rows import Features, Shifted, blocks, moments, take
 SAMPLE_ROWS = 10_000
 SAMPLE_ROWS_PER_CLUSTER = 50
 RESTARTS = 8
-FINALISTS = 2
 MAX_PASSES = 300
 
 TOLERANCE = 1e-4
@@ -48,6 +47,24 @@ class Clustering:
     centres: np.ndarray
     sizes: np.ndarray
     inertia: float
+
+
+@dataclass(frozen=True, slots=True)
+class Centres:
+    """Clusters as k-means has them: a row belongs to the nearest centre.
+
+    Args:
+        means: float64 (k, d).
+    """
+
+    means: np.ndarray
+
+    def assign(self, rows: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
+        """The cluster of rows (n, d), int32 (n,), and the Euclidean distance to its centre."""
+        middle = self.means.mean(axis=0)  # near it products lose fewer digits
+        rows, centres = rows - middle.astype(np.float32), self.means - middle
+        nearest = two_nearest(rows, centres)[0]
+        return nearest, own_distances(rows, centres, nearest)
 
 
 def kmeans(features: Features, k: int, *, seed: int | Sequence[int] = 0) -> Clustering:
@@ -90,14 +107,10 @@ def _kmeans(
     starts = [_Lloyd(sample, plus_plus(sample, k, rng)) for _ in range(RESTARTS)]
     for start in starts:
         start.run(SAMPLE_TOLERANCE * spread)
-    starts.sort(key=lambda start: -start.between)
-    best = None
-    for start in starts[:FINALISTS]:
-        final = _Lloyd(rows, start.centres)
-        final.run(TOLERANCE * spread)
-        if best is None or final.between > best.between:
-            best = final
-    return _finished(rows, best.centres, mean)
+    best = max(starts, key=lambda start: start.between)
+    final = _Lloyd(rows, best.centres)
+    final.run(TOLERANCE * spread)
+    return _finished(rows, final.centres, mean)
 
 
 class _Lloyd:
@@ -274,16 +287,26 @@ def _finished(rows: Shifted, centres: np.ndarray, mean: np.ndarray) -> Clusterin
         nearest = two_nearest(block, centres)[0]
         labels[start : start + len(block)] = nearest
         distances[start : start + len(block)] = own_distances(block, centres, nearest)
-    sizes = np.bincount(labels, minlength=k)
-    first_rows = np.full(k, count)
-    np.minimum.at(first_rows, labels, np.arange(count))
-    order = np.lexsort((first_rows, -sizes))
-    number = np.empty(k, dtype=np.int32)
-    number[order] = np.arange(k)
+    order, number = by_size(labels, k)
     return Clustering(
         labels=number[labels],
         distances=distances,
         centres=centres[order] + mean,
-        sizes=sizes[order],
+        sizes=np.bincount(labels, minlength=k)[order],
         inertia=float(np.square(distances, dtype=np.float64).sum()),
     )
+
+
+def by_size(labels: np.ndarray, k: int) -> tuple[np.ndarray, np.ndarray]:
+    """The clusters from large to small, of equal ones that with the earlier row first.
+
+    Returns:
+        The old numbers in the new order, and the new number of each old one: int (k,) both.
+    """
+    sizes = np.bincount(labels, minlength=k)
+    first_rows = np.full(k, len(labels))
+    np.minimum.at(first_rows, labels, np.arange(len(labels)))
+    order = np.lexsort((first_rows, -sizes))
+    number = np.empty(k, dtype=np.int32)
+    number[order] = np.arange(k)
+    return order, number

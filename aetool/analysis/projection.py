@@ -31,6 +31,16 @@ class Projection:
     explained_variance: np.ndarray
     explained_variance_ratio: np.ndarray | None
 
+    def first(self, count: int) -> "Projection":
+        """The first axes alone."""
+        ratio = self.explained_variance_ratio
+        return Projection(
+            self.mean,
+            self.components[:count],
+            self.explained_variance[:count],
+            None if ratio is None else ratio[:count],
+        )
+
     def coordinates(self, features: Features) -> np.ndarray:
         """Project rows (n, d) to float32 (n, c)."""
         found = np.empty((features.shape[0], len(self.components)), dtype=np.float32)

@@ -117,6 +117,35 @@ MaxPixelsOpt = Annotated[
     ),
 ]
 
+SHOW_PANEL = "Showing"
+
+ThumbnailsOpt = Annotated[
+    bool,
+    Option(
+        "--thumbnails",
+        help="Show pictures on the plot.",
+        rich_help_panel=SHOW_PANEL,
+    ),
+]
+HtmlOpt = Annotated[
+    Path | None,
+    Option(
+        "--html",
+        metavar="PAGE.html",
+        help="Write a page to move about in, with all thumbnails.",
+        rich_help_panel=SHOW_PANEL,
+    ),
+]
+ImagesOpt = Annotated[
+    str | None,
+    Option(
+        "--images",
+        metavar="ROOT",
+        help="Where the images are, if they have moved.",
+        rich_help_panel=SHOW_PANEL,
+    ),
+]
+
 JsonOpt = Annotated[
     bool,
     Option(

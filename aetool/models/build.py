@@ -147,6 +147,23 @@ def encoder(model: keras.Model, layer: str) -> keras.Model:
     return keras.Model(model.input, model.get_layer(layer).output, name="encoder")
 
 
+def decoder(model: keras.Model, layer: str) -> keras.Model:
+    """The part of the model from the output of `layer` to the picture.
+
+    Raises:
+        UsageError: when the picture is made from more than that output, or not from it.
+    """
+    outputs = model.output
+    picture = outputs["reconstruction"] if isinstance(outputs, dict) else outputs
+    try:
+        return keras.Model(model.get_layer(layer).output, picture, name="decoder")
+    except ValueError as error:
+        raise UsageError(
+            f"the model does not make its pictures from {layer} alone",
+            "take one without skip connections, such as conv-ae",
+        ) from error
+
+
 def parameter_counts(model: keras.Model) -> tuple[int, int]:
     """(all parameters, those of them that are not trainable)."""
     fixed = sum(int(np.prod(v.shape)) for v in model.non_trainable_weights)

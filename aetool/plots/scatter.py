@@ -1,4 +1,4 @@
-"""Points in two or three dimensions, a colour a class."""
+"""Points in two or three dimensions, a colour a class, and the pictures behind some of them."""
 
 from collections.abc import Sequence
 
@@ -6,8 +6,11 @@ import numpy as np
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 from matplotlib.lines import Line2D
+from matplotlib.offsetbox import AnnotationBbox, OffsetImage
 from matplotlib.patheffects import withStroke
+from matplotlib.ticker import MaxNLocator, PercentFormatter
 
+from aetool.plots.sheets import fitted
 from aetool.plots.style import FAINT, INK, class_colors, figure_style, short_name
 
 MARKERS = "osD^vPX<>p"
@@ -21,6 +24,11 @@ NAMED_CLASSES = 30
 NAMED_POINTS = 12
 """In two dimensions up to so many classes are named among their points, if they have so many."""
 
+THUMBNAIL_INCHES = 0.22
+THUMBNAIL_PIXELS = 48
+THUMBNAIL_CELLS = 14
+"""Cells a side of the plane; the point nearest to the middle of each may show its picture."""
+
 LEGEND_ROWS = 24
 LEGEND_CLASSES = 95
 
@@ -30,6 +38,7 @@ def scatter(
     axis_names: Sequence[str],
     labels: np.ndarray | None = None,
     class_names: Sequence[str] = (),
+    thumbnails: Sequence[tuple[int, np.ndarray]] = (),
 ) -> Figure:
     """Draw points, coloured by class, with a legend.
 
@@ -38,20 +47,14 @@ def scatter(
         axis_names: one for each dimension.
         labels: int (n,), positions in `class_names`, -1 where unknown (grey); None: one colour.
         class_names: as many as there are classes; those without a point are left out.
+        thumbnails: for some points (n, 2), by number, the picture to show there: uint8 (h, w) or
+            (h, w, 3).
     """
     if labels is None or not class_names:
         labels, class_names = np.zeros(len(points), dtype=np.int64), ()
-    if len(points) > DRAWN_POINTS:
-        drawn = np.random.default_rng(0).choice(len(points), DRAWN_POINTS, replace=False)
-        points, labels = points[drawn], labels[drawn]
-    if not class_names:
-        groups = [(0, "", class_colors(1)[0])]
-    else:
-        colors = class_colors(len(class_names))
-        present = np.unique(labels)
-        groups = [(c, short_name(class_names[c]), colors[c]) for c in present if c >= 0]
-        if -1 in present:
-            groups.insert(0, (-1, "unlabelled", np.array([0.8, 0.8, 0.8])))
+    all_points, all_labels = points, labels
+    points, labels = _drawn(points, labels)
+    groups = _groups(labels, class_names)
     named = [group for group in groups if group[1]]
     with figure_style():
         columns = -(-min(len(named), LEGEND_CLASSES + 1) // LEGEND_ROWS)
@@ -70,9 +73,115 @@ def scatter(
             getattr(axes, f"set_{axis}label")(name)
         if named:
             _legend(figure, named, columns, _markers(len(points), len(groups)))
+        _show(axes, all_points, all_labels, groups, thumbnails)
         if points.shape[1] == 2 and 2 <= len(named) <= NAMED_CLASSES:
             _name_classes(axes, points, labels, named)
     return figure
+
+
+def side_by_side(
+    points: np.ndarray,
+    axis_names: Sequence[str],
+    panels: Sequence[tuple[str, np.ndarray, Sequence[str]]],
+    thumbnails: Sequence[tuple[int, np.ndarray]] = (),
+) -> Figure:
+    """Draw the same points once for each way to group them, every group named among its points.
+
+    Args:
+        points: (n, 2).
+        axis_names: two.
+        panels: title, labels int (n,), -1 where unknown, and the names of the groups.
+        thumbnails: as in `scatter`; they are shown in the first panel.
+    """
+    with figure_style():
+        size = (6.6 * len(panels), 6.4)
+        figure = Figure(figsize=size, layout="constrained")
+        every = figure.subplots(1, len(panels), squeeze=False)[0]
+        for number, (axes, (title, labels, names)) in enumerate(zip(every, panels, strict=True)):
+            axes.set_aspect("equal", adjustable="datalim")
+            axes.set_title(title)
+            axes.set_xlabel(axis_names[0])
+            axes.set_ylabel(axis_names[1])
+            axes.grid(True)
+            groups = _groups(labels, names)
+            _draw(axes, *_drawn(points, labels), groups)
+            if number == 0:
+                _show(axes, points, labels, groups, thumbnails)
+            if len(groups) <= NAMED_CLASSES:
+                _name_classes(axes, points, labels, groups)
+    return figure
+
+
+def scree(ratios: np.ndarray) -> Figure:
+    """Draw the share of the variance along each principal axis, bars, and their sum so far, a line.
+
+    Args:
+        ratios: (c,), descending fractions.
+    """
+    with figure_style():
+        figure = Figure(figsize=(5.4, 3.6), layout="constrained")
+        axes = figure.add_subplot()
+        numbers = np.arange(1, len(ratios) + 1)
+        bars, line = class_colors(2)
+        axes.bar(numbers, ratios, color=bars, label="each")
+        axes.plot(numbers, np.cumsum(ratios), color=line, marker="o", markersize=3, label="sum")
+        axes.set_ylim(0, 1)
+        axes.yaxis.set_major_formatter(PercentFormatter(1))
+        axes.xaxis.set_major_locator(MaxNLocator(integer=True))
+        axes.set_xlabel("principal component")
+        axes.set_ylabel("share of the variance")
+        axes.grid(True, axis="y")
+        axes.legend()
+    return figure
+
+
+def shown_points(points: np.ndarray) -> np.ndarray:
+    """The points (n, 2) to show pictures of, spread over the plane: int64 (m,), ascending."""
+    low, high = points.min(axis=0), points.max(axis=0)
+    steps = (points - low) / max(float((high - low).max()), 1e-12) * THUMBNAIL_CELLS
+    cells = np.minimum(steps.astype(np.int64), THUMBNAIL_CELLS - 1)
+    off = np.abs(steps - cells - 0.5).max(axis=1)
+    order = np.argsort(off, kind="stable")
+    numbers = cells[order] @ (THUMBNAIL_CELLS, 1)
+    return np.sort(order[np.unique(numbers, return_index=True)[1]])
+
+
+def _drawn(points: np.ndarray, labels: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
+    """The points that are drawn, and their labels."""
+    if len(points) <= DRAWN_POINTS:
+        return points, labels
+    drawn = np.random.default_rng(0).choice(len(points), DRAWN_POINTS, replace=False)
+    return points[drawn], labels[drawn]
+
+
+def _groups(labels: np.ndarray, class_names: Sequence[str]) -> list:
+    """Label, name and colour of each class that has a point."""
+    if not class_names:
+        return [(0, "", class_colors(1)[0])]
+    colors = class_colors(len(class_names))
+    present = np.unique(labels)
+    groups = [(c, short_name(class_names[c]), colors[c]) for c in present if c >= 0]
+    if -1 in present:
+        groups.insert(0, (-1, "unlabelled", np.array([0.8, 0.8, 0.8])))
+    return groups
+
+
+def _show(
+    axes: Axes,
+    points: np.ndarray,
+    labels: np.ndarray,
+    groups: list,
+    thumbnails: Sequence[tuple[int, np.ndarray]],
+) -> None:
+    """Put pictures where their points are, framed in the colour of their class."""
+    colors = {label: color for label, _, color in groups}
+    for number, picture in thumbnails:
+        pixels = np.asarray(fitted(picture, THUMBNAIL_PIXELS))
+        zoom = 72 * THUMBNAIL_INCHES / max(pixels.shape[:2])
+        image = OffsetImage(pixels, zoom=zoom, interpolation="nearest")
+        frame = {"edgecolor": colors[int(labels[number])], "linewidth": 1.2}
+        box = AnnotationBbox(image, points[number], pad=0.06, bboxprops=frame)
+        axes.add_artist(box)
 
 
 def _markers(points: int, classes: int) -> list[str]:

@@ -51,16 +51,16 @@ def contact_sheet(
         if image is None:
             draw.rectangle((left, top, left + tile - 1, top + tile - 1), fill=MISSING)
         else:
-            fitted = _fitted(image, tile)
-            corner = (left + (tile - fitted.width) // 2, top + (tile - fitted.height) // 2)
-            sheet.paste(fitted, corner)
+            small = fitted(image, tile)
+            corner = (left + (tile - small.width) // 2, top + (tile - small.height) // 2)
+            sheet.paste(small, corner)
         if labels:
             text = _shortened(labels[number], tile, font)
             draw.text((left + tile / 2, top + tile + 2), text, INK, font, anchor="ma")
     return np.asarray(sheet)
 
 
-def _fitted(image: np.ndarray, tile: int) -> Image.Image:
+def fitted(image: np.ndarray, tile: int) -> Image.Image:
     """A picture whose longer side is as near `tile` as its pixels allow, never more."""
     picture = Image.fromarray(image[..., 0] if image.shape[2:] == (1,) else image).convert("RGB")
     longer = max(picture.size)

@@ -29,16 +29,24 @@ from aetool.storage.checked import damaged
 from aetool.storage.sink import Sink
 
 BLOCK_BYTES = 512
-FORMATS = {"checkpoint": 1, "latents": 1}  # kind -> the newest format version written and read
+# kind -> the newest format version written and read
+FORMATS = {"checkpoint": 1, "latents": 1, "clustering": 1, "projection": 1}
 
 _MAGIC = b"aetool HDF5 container\n"
 _HDF5_SIGNATURE = b"\x89HDF\r\n\x1a\n"
 _WHAT = re.compile(re.escape(_MAGIC) + rb"kind: ([a-z]{1,20})\nformat: ([1-9][0-9]{0,8})\n")
 _SIZE = re.compile(rb"length: (0|[1-9][0-9]{0,18})\nsha256: ([0-9a-f]{64})\n\0+")
-_A_KIND = {"checkpoint": "a checkpoint", "latents": "latents"}
+_A_KIND = {
+    "checkpoint": "a checkpoint",
+    "latents": "latents",
+    "clustering": "a clustering",
+    "projection": "a projection",
+}
 _MADE_BY = {
     "checkpoint": "checkpoints are written by `aetool train`",
     "latents": "latents are written by `aetool encode`",
+    "clustering": "clusterings are written by `aetool cluster --save`",
+    "projection": "projections are written by `aetool pca --save`",
     None: "checkpoints are written by `aetool train`, latents by `aetool encode`",
 }
 
@@ -48,7 +56,7 @@ class Header:
     """What the block says, after its shape was checked.
 
     Args:
-        kind: "checkpoint" or "latents".
+        kind: one of FORMATS.
         format: version of the format, 1 or more.
         length: bytes after the block.
         sha256: hex digest of those bytes.
@@ -65,7 +73,7 @@ def write_container(path: Path, kind: str, fill: Callable[[h5py.File], None]) ->
 
     Args:
         path: the file, replaced atomically.
-        kind: "checkpoint" or "latents".
+        kind: one of FORMATS.
         fill: called with the empty HDF5 file, writes everything in it.
 
     Raises:
@@ -96,7 +104,7 @@ def open_container(path: Path, kind: str | None, *, name: str | None = None) -> 
 
     Args:
         path: an aetool file.
-        kind: what it must be, "checkpoint" or "latents", or None for either.
+        kind: what it must be, one of FORMATS, or None for any.
         name: what to call it in messages, where `path` is a copy of something else.
 
     Returns:

@@ -2,11 +2,12 @@
 
 import re
 from collections.abc import Callable
+from contextlib import suppress
 from pathlib import Path
 
 import numpy as np
 
-from aetool.analysis.clustering import Clustering
+from aetool.analysis.groups import Grouping
 from aetool.errors import Failure, ImageError, SourceError
 from aetool.images.samples import to_uint8
 from aetool.images.source import Source, open_source
@@ -16,6 +17,9 @@ from aetool.storage.atomic import replacing
 from aetool.storage.latents import Latents
 
 SHEET_PICTURES = 100
+SHEET_BORDERLINE = 20
+"""Of larger clusters the last so many pictures of a sheet are those furthest from the middle."""
+
 SHEET_COLUMNS = 10
 _SHEET_NAME = re.compile(r"cluster-\d+\.png")
 
@@ -55,16 +59,33 @@ class Pictures:
         Raises:
             ImageError: it is gone or cannot be read.
         """
-        position = int(self._positions[row])
-        if position < 0:
-            raise ImageError(f"not in {self._source.root}")
-        pixels = self._source.load(position, reduce_to=(TILE, TILE)).pixels
+        source, position = self.source(row)
+        pixels = source.load(position, reduce_to=(TILE, TILE)).pixels
         if pixels.dtype == np.float32:
             return np.round(pixels * 255).astype(np.uint8)
         return to_uint8(pixels)
 
+    def thumbnails(self, rows: np.ndarray) -> list[tuple[int, np.ndarray]]:
+        """The pictures of those rows that can be read, with their numbers."""
+        found = []
+        for row in rows.tolist():
+            with suppress(ImageError):
+                found.append((row, self.thumbnail(row)))
+        return found
+
     def name(self, row: int) -> str:
         return self._names[row]
+
+    def source(self, row: int) -> tuple[Source, int]:
+        """The source of a row's picture and its number there.
+
+        Raises:
+            ImageError: it is gone.
+        """
+        position = int(self._positions[row])
+        if position < 0:
+            raise ImageError(f"not in {self._source.root}")
+        return self._source, position
 
 
 def _positions(source: Source, latents: Latents) -> np.ndarray:
@@ -91,26 +112,31 @@ def _positions(source: Source, latents: Latents) -> np.ndarray:
 
 def write_sheets(
     folder: Path,
-    clustering: Clustering,
+    grouping: Grouping,
     pictures: Pictures,
-    progress: Callable[[int], None],
+    progress: Callable[[float], None],
 ) -> list[Failure]:
-    """Write cluster-00.png and so on, one a cluster that is not empty, nearest to the centre first.
+    """Write cluster-00.png and so on, one a cluster that is not empty.
+
+    The pictures nearest to the middle come first, the borderline ones last.
 
     Sheets of an earlier run that this one does not write are removed: they would pass for its own.
 
     Args:
         folder: made if need be.
-        progress: called with the number of clusters done.
+        progress: called with the share of the clusters done.
 
     Returns:
         The pictures that could not be read; their places are grey.
     """
-    digits = max(2, len(str(len(clustering.sizes) - 1)))
+    digits = max(2, len(str(len(grouping.sizes) - 1)))
     failures, written = [], set()
-    for cluster in range(len(clustering.sizes)):
-        rows = np.flatnonzero(clustering.labels == cluster)
-        rows = rows[np.argsort(clustering.distances[rows], kind="stable")][:SHEET_PICTURES]
+    for cluster in range(len(grouping.sizes)):
+        rows = np.flatnonzero(grouping.labels == cluster)
+        rows = rows[np.argsort(grouping.distances[rows], kind="stable")]
+        if len(rows) > SHEET_PICTURES:
+            near = SHEET_PICTURES - SHEET_BORDERLINE
+            rows = np.concatenate((rows[:near], rows[-SHEET_BORDERLINE:]))
         thumbnails = []
         for row in rows:
             try:
@@ -123,7 +149,7 @@ def write_sheets(
             with replacing(folder / name) as temporary:
                 save_picture(temporary, contact_sheet(thumbnails, SHEET_COLUMNS))
             written.add(name)
-        progress(cluster + 1)
+        progress((cluster + 1) / len(grouping.sizes))
     for path in folder.glob("cluster-*.png"):
         if _SHEET_NAME.fullmatch(path.name) and path.name not in written:
             path.unlink()

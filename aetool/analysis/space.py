@@ -1,0 +1,150 @@
+"""Where clusters are looked for: the latents, their principal components, or a map of them."""
+
+from collections.abc import Callable
+from dataclasses import dataclass
+from typing import TYPE_CHECKING
+
+import numpy as np
+
+from aetool.analysis.embedding import embed
+from aetool.analysis.neighbours import (
+    NEIGHBOURS,
+    firmness,
+    neighbour_graph,
+    neighbour_index,
+)
+from aetool.analysis.projection import principal_components
+from aetool.analysis.rows import Features, blocks, moments, take
+
+if TYPE_CHECKING:
+    from sklearn.neighbors import NearestNeighbors
+
+PRINCIPAL_COMPONENTS = 50
+"""Wider rows are reduced to so many: the rest is mostly noise, and distances cost less."""
+
+MAP_ROWS = 70_000
+"""Rows that a map is made of; of more, so many are drawn, and the others placed among them."""
+
+PLACED_ROWS = 4_096
+
+
+@dataclass(frozen=True, slots=True)
+class Space:
+    """Takes rows of latents to the places that are clustered.
+
+    Args:
+        mean: float64 (d,), taken off first.
+        axes: float64 (c, d), principal axes; None for rows narrow enough as they are.
+        anchors: float32 (m, c), rows with a known place on the map; None without a map.
+        positions: float32 (m, 2), the places.
+        index: finds the anchors nearest to a row.
+    """
+
+    mean: np.ndarray
+    axes: np.ndarray | None = None
+    anchors: np.ndarray | None = None
+    positions: np.ndarray | None = None
+    index: "NearestNeighbors | None" = None
+
+    @property
+    def dimensions(self) -> int:
+        if self.positions is not None:
+            return 2
+        return len(self.mean) if self.axes is None else len(self.axes)
+
+    def reduce(self, rows: np.ndarray) -> np.ndarray:
+        """Rows (n, d) as float32 (n, c), before any map."""
+        rows = rows - self.mean.astype(np.float32)
+        return rows if self.axes is None else rows @ self.axes.T.astype(np.float32)
+
+    def place(self, rows: np.ndarray) -> np.ndarray:
+        """The places of rows (n, d), float32 (n, dimensions).
+
+        On a map a row lies between its nearest anchors, nearer to those it would hold to firmly.
+        """
+        rows = self.reduce(rows)
+        if self.positions is None:
+            return rows
+        distances, nearest = self.index.kneighbors(rows)
+        shares = firmness(distances)
+        shares /= shares.sum(axis=1, keepdims=True)
+        return np.einsum("ij,ijk->ik", shares, self.positions[nearest]).astype(np.float32)
+
+
+class Placed:
+    """Rows at their places, made when they are read.
+
+    Args:
+        space: where to.
+        features: (n, d).
+    """
+
+    def __init__(self, space: Space, features: Features):
+        self.shape = (features.shape[0], space.dimensions)
+        self._space = space
+        self._features = features
+
+    def __getitem__(self, rows: slice) -> np.ndarray:
+        return self._space.place(np.asarray(self._features[rows], dtype=np.float32))
+
+
+def principal_space(features: Features) -> Space:
+    """The first PRINCIPAL_COMPONENTS of rows (n, d); narrower rows are only centred.
+
+    Raises:
+        FormatError: no rows, or a value that is not a finite number.
+    """
+    if features.shape[1] <= PRINCIPAL_COMPONENTS:
+        return Space(moments(features)[0])
+    found = principal_components(features, PRINCIPAL_COMPONENTS)
+    return Space(found.mean, found.components)
+
+
+def map_space(
+    features: Features,
+    rng: np.random.Generator,
+    progress: Callable[[float], None] | None = None,
+) -> tuple[Space, np.ndarray]:
+    """Make a map of rows (n, d), n at least 2, and place them all on it.
+
+    Args:
+        rng: draws the rows the map is made of, where there are more than MAP_ROWS.
+        progress: called with the share done, 0 to 1.
+
+    Returns:
+        The space, and the places float32 (n, 2).
+
+    Raises:
+        FormatError: no rows, or a value that is not a finite number.
+    """
+    plain = principal_space(features)
+    count = features.shape[0]
+    chosen = np.arange(count)
+    if count > MAP_ROWS:
+        chosen = np.sort(rng.choice(count, MAP_ROWS, replace=False))
+    anchors = take(Placed(plain, features), chosen)
+    positions = embed(neighbour_graph(anchors), _first_two(anchors), progress)
+    space = with_map(plain, anchors, positions)
+    if count == len(chosen):
+        return space, positions
+    places = np.empty((count, 2), dtype=np.float32)
+    for start, block in blocks(features):
+        for first in range(0, len(block), PLACED_ROWS):
+            part = block[first : first + PLACED_ROWS]
+            places[start + first : start + first + len(part)] = space.place(part)
+    places[chosen] = positions
+    return space, places
+
+
+def with_map(plain: Space, anchors: np.ndarray, positions: np.ndarray) -> Space:
+    """A space without a map, and the map that belongs on it."""
+    index = neighbour_index(anchors, min(NEIGHBOURS, len(anchors)))
+    return Space(plain.mean, plain.axes, anchors, positions, index)
+
+
+def _first_two(anchors: np.ndarray) -> np.ndarray:
+    """The first two principal coordinates (n, 2); zero where the rows have but one."""
+    count = min(2, anchors.shape[1])
+    found = np.zeros((len(anchors), 2), dtype=np.float32)
+    found[:, :count] = principal_components(anchors, count).coordinates(anchors)
+    return found

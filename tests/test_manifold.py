@@ -1,0 +1,97 @@
+"""The map of rows: what is near stays near, by forces that are the exact ones."""
+
+import numpy as np
+import pytest
+from scipy.sparse import csr_array
+
+from aetool.analysis import space
+from aetool.analysis.embedding import _repulsion, embed
+from aetool.analysis.mixture import fit_mixture
+from aetool.analysis.neighbours import firmness, neighbour_graph
+from aetool.analysis.space import map_space, principal_space
+
+
+def islands(count=240, dimensions=5, seed=0):
+    random = np.random.default_rng(seed)
+    kind = np.arange(count) % 4
+    places = np.eye(4, dimensions)[kind] * 8
+    return (places + random.normal(size=(count, dimensions))).astype(np.float32), kind
+
+
+def test_repulsion_on_the_grid_is_the_sum_over_pairs():
+    places = np.random.default_rng(0).normal(scale=5, size=(400, 2)).astype(np.float32)
+    apart = places[:, None] - places
+    near = 1 / (1 + (apart**2).sum(axis=2))
+    np.fill_diagonal(near, 0)
+    exact = (near[..., None] ** 2 * apart).sum(axis=1) / near.sum()
+    assert np.abs(_repulsion(places) - exact).max() < 0.03 * np.abs(exact).max()
+
+
+def test_each_row_holds_as_firmly_in_sum():
+    distances = np.sort(np.random.default_rng(0).uniform(1, 9, size=(50, 15)), axis=1)
+    held = firmness(distances)
+    assert np.allclose(held.sum(axis=1), np.log2(15), atol=1e-3)
+    assert (held[:, 0] == 1).all()
+    assert (np.diff(held, axis=1) <= 0).all()
+
+
+def test_a_graph_is_symmetric_and_ties_no_row_to_itself():
+    rows, _ = islands()
+    graph = neighbour_graph(rows)
+    assert abs(graph - graph.T).max() < 1e-12
+    assert not graph.diagonal().any()
+    assert 0 < graph.data.min() <= graph.data.max() <= 1 + 1e-12
+
+
+def test_islands_lie_apart_on_the_map_and_the_map_is_always_the_same():
+    rows, kind = islands()
+    places = map_space(rows, np.random.default_rng(0))[1]
+    middles = np.array([places[kind == k].mean(axis=0) for k in range(4)])
+    assert (np.linalg.norm(places[:, None] - middles, axis=2).argmin(axis=1) == kind).all()
+    assert np.array_equal(places, map_space(rows, np.random.default_rng(1))[1])
+
+
+@pytest.mark.parametrize("rows", [np.ones((80, 3)), np.arange(90.0)[:, None], np.eye(2)])
+def test_odd_rows_have_a_map(rows):
+    places = map_space(rows.astype(np.float32), np.random.default_rng(0))[1]
+    assert places.shape == (len(rows), 2)
+    assert np.isfinite(places).all()
+
+
+def test_rows_beyond_the_sample_join_their_kind(monkeypatch):
+    monkeypatch.setattr(space, "MAP_ROWS", 100)
+    rows, kind = islands()
+    found, places = map_space(rows, np.random.default_rng(0))
+    assert len(found.anchors) == 100
+    middles = np.array([places[kind == k].mean(axis=0) for k in range(4)])
+    assert (np.linalg.norm(places[:, None] - middles, axis=2).argmin(axis=1) == kind).all()
+
+
+def test_wide_rows_are_reduced_to_their_principal_components():
+    rows = np.random.default_rng(0).normal(size=(90, 70)).astype(np.float32)
+    assert principal_space(rows).place(rows).shape == (90, space.PRINCIPAL_COMPONENTS)
+    narrow = principal_space(rows[:, :9]).place(rows[:, :9])
+    assert np.allclose(narrow, rows[:, :9] - rows[:, :9].mean(axis=0), atol=1e-5)
+
+
+def test_an_edge_pulls_together():
+    graph = csr_array(np.kron(np.eye(2), np.ones((20, 20)) - np.eye(20)))
+    start = np.random.default_rng(0).normal(size=(40, 2))
+    places = embed(graph, start)
+    gap = np.linalg.norm(places[:20].mean(axis=0) - places[20:].mean(axis=0))
+    assert gap > 2 * np.linalg.norm(places[:20] - places[:20].mean(axis=0), axis=1).max()
+
+
+def test_a_mixture_tells_a_narrow_cluster_from_a_wide_one_about_it():
+    random = np.random.default_rng(0)
+    wide, narrow = random.normal(scale=(6, 6), size=(400, 2)), random.normal(0, 0.2, size=(400, 2))
+    rows = np.vstack((wide, narrow)).astype(np.float32)
+    mixture, _ = fit_mixture(rows, 2, np.random.default_rng(0))
+    labels, distances = mixture.assign(rows)
+    assert (labels[400:] == labels[400]).mean() > 0.98
+    assert (labels[:400] != labels[400]).mean() > 0.95
+    assert np.allclose(mixture.probabilities(rows).sum(axis=1), 1)
+    assert mixture.probabilities(rows).argmax(axis=1).tolist() == labels.tolist()
+    inverse = mixture.factors[labels[400]] @ mixture.factors[labels[400]].T
+    apart = rows[400] - mixture.means[labels[400]]
+    assert distances[400] == pytest.approx(np.sqrt(apart @ inverse @ apart), rel=1e-5)
