@@ -45,6 +45,10 @@ class TrainingError(AetoolError):
     """A training run that cannot go on: no pictures, a loss that is no number, other options."""
 
 
+class ClusterError(AetoolError):
+    """A cluster that does not answer, has no workers, or whose workers die of the work."""
+
+
 @dataclass(frozen=True, slots=True)
 class Failure:
     """One input that was left out of the result.

@@ -177,6 +177,11 @@ class Source:
         rows = wanted if self._rows is None else self._rows[wanted]
         return Source(self.root, self._pictures, self.class_names, self._labels, rows)
 
+    @property
+    def whole(self) -> "Source":
+        """The SOURCE as the user named it, before any `select`."""
+        return Source(self.root, self._pictures, self.class_names, self._labels)
+
     def digest(self) -> str:
         """SHA-256 in hexadecimal over names, labels, and file sizes or array values, in order.
 
