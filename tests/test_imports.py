@@ -23,6 +23,7 @@ COMMANDS = [
     "translate",
     "generate",
     "info",
+    "merge",
 ]
 HEAVY = {
     "tensorflow",

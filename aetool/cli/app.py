@@ -23,6 +23,7 @@ from aetool.cli import (
     encode,
     generate,
     info,
+    merge,
     pca,
     reconstruct,
     train,
@@ -98,6 +99,7 @@ for module in (
     translate,
     generate,
     info,
+    merge,
 ):
     name = module.__name__.rpartition(".")[2]
     function = getattr(module, name)

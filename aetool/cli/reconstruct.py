@@ -32,10 +32,21 @@ def reconstruct(
             "--grid", metavar="PNG", help="Also draw some originals above their reconstructions."
         ),
     ] = None,
+    likelihood: Annotated[
+        int | None,
+        Option(
+            "--likelihood",
+            metavar="N",
+            min=1,
+            help="Also estimate log-likelihoods under a conv-vae, by N samples a picture.",
+        ),
+    ] = None,
     overwrite: options.OverwriteOpt = False,
     batch_size: options.BatchSizeOpt = None,
     precision: options.PrecisionOpt = "auto",
     max_pixels: options.MaxPixelsOpt = 500_000_000,
+    shard: options.ShardOpt = None,
+    scheduler: options.SchedulerOpt = None,
     allow_failures: options.AllowFailuresOpt = "0",
     json: options.JsonOpt = False,
     quiet: options.QuietOpt = False,
@@ -57,10 +68,13 @@ def reconstruct(
             out,
             checkpoint,
             grid=grid,
+            likelihood=likelihood,
             overwrite=overwrite,
             batch_size=batch_size,
             precision=precision,
             max_pixels=max_pixels,
+            shard=shard,
+            scheduler=scheduler,
             progress=progress,
             note=talk.note,
         )
@@ -73,4 +87,6 @@ def _summary(result) -> str:
         line += f", {result.skipped} already there"
     if result.psnr is not None:
         line += f"; PSNR {result.psnr:.2f} dB, SSIM {result.ssim:.3f}"
+    if result.nll is not None:
+        line += f"; ELBO {result.elbo:.2f}, NLL {result.nll:.2f} nats"
     return line

@@ -35,7 +35,9 @@ class Shard:
         """
         match = _SHARD.fullmatch(text.strip())
         if not match or int(match[1]) > int(match[2]):
-            raise UsageError(f"--shard {text} is not I/N", "2/8 is the second of eight; I is 1 to N")
+            raise UsageError(
+                f"--shard {text} is not I/N", "2/8 is the second of eight; I is 1 to N"
+            )
         return cls(int(match[1]), int(match[2]))
 
     def __str__(self) -> str:

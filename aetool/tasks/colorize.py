@@ -32,7 +32,7 @@ from aetool.storage.checkpoint import Checkpoint, read_checkpoint
 from aetool.storage.shards import Shard
 from aetool.tasks.encode import note_pages
 from aetool.tasks.outputs import Target, output_folder, planned, write_picture
-from aetool.tasks.shards import open_shard
+from aetool.tasks.shards import check_output, open_shard
 
 COMPARISON_SIDE = 1024  # the longer side of each picture in a strip, at most
 
@@ -182,6 +182,7 @@ def colorize_images(
     path = checkpoint or shipped_checkpoint()
     stored = read_checkpoint(path)
     decoder = _Decoder(path, stored)
+    check_output(out, scheduler)
     pictures = open_shard(source, shard, exclude=output_folder(out) if out else None)
     _check_compare(compare, out, pictures.whole)
     several_pages: list[int] = []

@@ -222,7 +222,9 @@ def encode_images(
             several_pages += [i for i, pages in zip(numbers, frames, strict=True) if pages > 1]
             rows += len(numbers)
         if writer is None and shard:
-            make_writer(work.feature_shape())
+            shape = work.feature_shape()
+            dimensions = int(np.prod(shape))
+            make_writer(shape)
     note_pages(note, several_pages)
     seconds = time.perf_counter() - started
     return EncodeResult(rows, rows, 0, failures, seconds, rows, dimensions)

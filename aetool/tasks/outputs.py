@@ -94,7 +94,9 @@ def planned(
         UsageError: OUT is one file, SOURCE is not one image.
         OutputError: another run writes to OUT, or OUT cannot be made.
     """
-    one_image = len(source.whole) == 1 and (text == "-" or Path(text).is_file() or Path(text).is_fifo())
+    one_image = len(source.whole) == 1 and (
+        text == "-" or Path(text).is_file() or Path(text).is_fifo()
+    )
     if str(out) == STDOUT:
         if not one_image:
             raise UsageError("- as OUT takes one image as SOURCE", "name a folder for OUT")

@@ -21,10 +21,11 @@ from aetool.storage.shards import Shard
 from aetool.tasks.encode import note_pages
 from aetool.tasks.grids import grid_sample, write_grid
 from aetool.tasks.outputs import Target, output_folder, planned, write_picture
-from aetool.tasks.shards import open_shard
+from aetool.tasks.shards import check_output, open_shard
 
 ARRAY_SUFFIX = ".npy"
 RECONSTRUCTION = "reconstruction"
+VARIATIONAL = "conv-vae"
 
 
 @dataclass(frozen=True, slots=True)
@@ -39,6 +40,8 @@ class ReconstructResult:
         seconds: wall time.
         psnr, ssim, mse: means over the pictures of this run, at the network's size and in [0, 1];
             None where there was nothing to do.
+        elbo: mean evidence lower bound of those pictures, in nats; None unless asked for.
+        nll: mean negative log-likelihood, the importance-weighted bound, in nats; likewise.
     """
 
     read: int
@@ -49,6 +52,8 @@ class ReconstructResult:
     psnr: float | None
     ssim: float | None
     mse: float | None
+    elbo: float | None
+    nll: float | None
 
 
 def reconstruct_images(
@@ -57,6 +62,7 @@ def reconstruct_images(
     checkpoint: Path,
     *,
     grid: Path | None = None,
+    likelihood: int | None = None,
     overwrite: bool = False,
     batch_size: int | None = None,
     precision: str = "auto",
@@ -79,6 +85,7 @@ def reconstruct_images(
         checkpoint: a model that learnt to reconstruct.
         grid: also draw up to 20 pictures, evenly taken from the source, above their
             reconstructions.
+        likelihood: also estimate how probable a conv-vae finds each picture, by so many samples.
         overwrite: write again what is newer than its input and the model.
         batch_size: pictures a batch; by default chosen from the picture size.
         precision: "auto", "float32" or "bfloat16".
@@ -99,6 +106,13 @@ def reconstruct_images(
             "name a folder for OUT, or encode to latents, which merge joins",
         )
     stored = read_reconstructor(checkpoint)
+    if likelihood is not None and stored.metadata["model"]["name"] != VARIATIONAL:
+        raise UsageError(
+            f"--likelihood needs a {VARIATIONAL}, and {checkpoint} holds a "
+            f"{stored.metadata['model']['name']}",
+            "only a variational model says how probable a picture is",
+        )
+    check_output(out, scheduler)
     pictures = open_shard(source, shard, exclude=output_folder(out))
     sample = grid_sample(len(pictures)) if grid else set()
     with locked(grid) if grid else nullcontext(), workplace(scheduler) as place:
@@ -109,6 +123,7 @@ def reconstruct_images(
             batch_size,
             max_pixels,
             frozenset(map(pictures.position, sample)),
+            likelihood and _Likely(stored, likelihood),
         )
         run = _Run(work, place, progress)
         if out.endswith(ARRAY_SUFFIX):
@@ -127,7 +142,7 @@ def reconstruct_images(
         if run.shown:
             write_grid(grid, [run.shown[i] for i in sorted(run.shown)])
     note_pages(note, run.several_pages)
-    scores = run.mean_quality(todo)
+    scores = run.mean_scores(todo)
     written = len(run.written)
     seconds = time.perf_counter() - started
     return ReconstructResult(written, written, skipped, failures, seconds, *scores)
@@ -164,18 +179,35 @@ def make_reconstructor(checkpoint: Checkpoint, precision: str, batch_size: int |
     return Engine(rebuild(checkpoint).model, precision=precision, batch_size=batch_size)
 
 
+class _Likely:
+    """The likelihood of pictures under a model that is built where, and when, it is first asked."""
+
+    def __init__(self, stored: Checkpoint, samples: int):
+        self._stored, self._samples = stored, samples
+        self._likelihood = None
+
+    def estimate(self, position: int, original: np.ndarray, gaussian: np.ndarray) -> list[float]:
+        """The evidence lower bound and the negative log-likelihood of a picture, in nats."""
+        if self._likelihood is None:
+            from aetool.inference.likelihood import Likelihood
+
+            self._likelihood = Likelihood(self._stored, self._samples)
+        elbo, bound = self._likelihood.estimate(position, original, *gaussian)
+        return [elbo, -bound]
+
+
 @dataclass(frozen=True, slots=True)
 class _Rebuilt:
     """What is found out about some pictures.
 
     Args:
-        quality: (n, 3) float32: psnr, ssim and mse.
+        scores: (n, 5) float32: psnr, ssim, mse, elbo and nll; the last two NaN unless asked for.
         frames: pages of each file.
         shown: {position in SOURCE: (original, result)} of those in the grid, uint8.
         results: (n, h, w, c), where an array is written.
     """
 
-    quality: np.ndarray
+    scores: np.ndarray
     frames: list[int]
     shown: dict[int, tuple[np.ndarray, np.ndarray]]
     results: np.ndarray | None = None
@@ -190,6 +222,7 @@ class _Rebuilding:
         stored: the autoencoder.
         precision, batch_size, max_pixels: as `reconstruct_images`.
         sample: positions in SOURCE of the pictures that the grid shows.
+        likely: what estimates likelihoods, if they are asked for.
         target: where pictures are written.
         unwanted: positions of pictures that are for the grid alone.
     """
@@ -200,6 +233,7 @@ class _Rebuilding:
     batch_size: int | None
     max_pixels: int
     sample: frozenset[int]
+    likely: _Likely | None
     target: Target | None = None
     unwanted: frozenset[int] = frozenset()
 
@@ -218,12 +252,12 @@ class _Rebuilding:
         return make_reconstructor(self.stored, self.precision, self.batch_size)
 
     def gather(self, items: list[Item], outputs: Outputs) -> _Rebuilt:
-        results = outputs[RECONSTRUCTION]
-        _, rebuilt = self._measure(items, results)
-        return replace(rebuilt, results=results)
+        _, rebuilt = self._measure(items, outputs)
+        return replace(rebuilt, results=outputs[RECONSTRUCTION])
 
     def finish(self, item: Item, outputs: Outputs) -> _Rebuilt:
-        (result,), rebuilt = self._measure([item], outputs[RECONSTRUCTION][None])
+        batch = {name: values[None] for name, values in outputs.items()}
+        (result,), rebuilt = self._measure([item], batch)
         if self.pictures.position(item.index) not in self.unwanted:
             size, like = item.payload
             pixels = _eight_bit(result)
@@ -232,19 +266,27 @@ class _Rebuilding:
             write_picture(self.target.path(self.pictures.name(item.index)), pixels, like)
         return rebuilt
 
-    def _measure(self, items: list[Item], results: np.ndarray) -> tuple[np.ndarray, _Rebuilt]:
+    def _measure(self, items: list[Item], outputs: Outputs) -> tuple[np.ndarray, _Rebuilt]:
         """Results (n, h, w, c) in [0, 1], and what there is to say of them."""
         inputs = np.stack([item.inputs for item in items])
         inputs = _unit(inputs, self.preprocessing["range"])
-        results = _unit(results, _output_range(self.stored))
-        scores = (psnr(inputs, results), ssim(inputs, results), mse(inputs, results))
-        shown = {}
-        for item, original, result in zip(items, inputs, results, strict=True):
-            position = self.pictures.position(item.index)
-            if position in self.sample:
-                shown[position] = (_eight_bit(original), _eight_bit(result))
+        results = _unit(outputs[RECONSTRUCTION], _output_range(self.stored))
+        scores = np.full((len(items), 5), np.nan, np.float32)
+        scores[:, :3] = np.stack(
+            (psnr(inputs, results), ssim(inputs, results), mse(inputs, results)), axis=-1
+        )
+        positions = [self.pictures.position(item.index) for item in items]
+        if self.likely:
+            gaussians = zip(outputs["z_mean"], outputs["z_log_var"], strict=True)
+            for row, gaussian in enumerate(gaussians):
+                scores[row, 3:] = self.likely.estimate(positions[row], inputs[row], gaussian)
+        shown = {
+            position: (_eight_bit(original), _eight_bit(result))
+            for position, original, result in zip(positions, inputs, results, strict=True)
+            if position in self.sample
+        }
         frames = [item.payload[1].frames for item in items]
-        return results, _Rebuilt(np.stack(scores, axis=-1), frames, shown)
+        return results, _Rebuilt(scores, frames, shown)
 
 
 class _Run:
@@ -255,10 +297,10 @@ class _Run:
         self.shown: dict[int, tuple[np.ndarray, np.ndarray]] = {}
         self.several_pages: list[int] = []
         self.written: list[int] = []
-        self.quality = np.full((len(work.pictures), 3), np.nan, np.float32)  # psnr, ssim, mse
+        self.scores = np.full((len(work.pictures), 5), np.nan, np.float32)
 
     def take(self, numbers: list[int], rebuilt: _Rebuilt) -> None:
-        self.quality[numbers] = rebuilt.quality
+        self.scores[numbers] = rebuilt.scores
         self.shown |= rebuilt.shown
         pages = zip(numbers, rebuilt.frames, strict=True)
         self.several_pages += [i for i, frames in pages if frames > 1]
@@ -292,10 +334,13 @@ class _Run:
 
         return self.place.stream(work, sorted(shown.union(todo)), take, self.progress)
 
-    def mean_quality(self, todo) -> list[float | None]:
-        measured = self.quality[list(todo)]
-        measured = measured[~np.isnan(measured[:, 0])].astype(np.float64)
-        return [float(mean) for mean in measured.mean(axis=0)] if len(measured) else [None] * 3
+    def mean_scores(self, todo) -> list[float | None]:
+        scores = self.scores[list(todo)].astype(np.float64)
+        means = []
+        for column in scores.T:
+            measured = column[~np.isnan(column)]
+            means.append(float(measured.mean()) if len(measured) else None)
+        return means
 
 
 def _unit(values: np.ndarray, limits: tuple[float, float]) -> np.ndarray:

@@ -3,10 +3,12 @@
 from collections.abc import Iterable, Iterator, Sequence
 from pathlib import Path
 
+from aetool.errors import UsageError
 from aetool.images.source import Source, open_source
 from aetool.storage.shards import Part, Shard, run_digest
 from aetool.storage.tables import write_table
 
+STDOUT = "-"
 COLUMN = "position "  # what the first column of a shard's table is called, before its part
 
 
@@ -14,6 +16,18 @@ def open_shard(text: str, shard: Shard | None, *, exclude: Path | None = None) -
     """A SOURCE, or the pictures of it that are one shard's, each with its position in the whole."""
     pictures = open_source(text, exclude=exclude)
     return pictures.select(shard.rows(len(pictures))) if shard else pictures
+
+
+def check_output(out: Path | str | None, scheduler: str | None) -> None:
+    """Refuse a picture on standard output that a worker elsewhere would have to write.
+
+    Raises:
+        UsageError: for that.
+    """
+    if scheduler and str(out) == STDOUT:
+        raise UsageError(
+            "--scheduler writes files, not to standard output", "name a file or a folder for OUT"
+        )
 
 
 def part_of(pictures: Source, shard: Shard | None, settings: Iterable[object]) -> Part | None:

@@ -23,7 +23,7 @@ from aetool.storage.shards import Shard
 from aetool.tasks.encode import note_pages
 from aetool.tasks.grids import grid_sample, write_grid
 from aetool.tasks.outputs import Target, output_folder, planned, write_picture
-from aetool.tasks.shards import open_shard
+from aetool.tasks.shards import check_output, open_shard
 
 RECONSTRUCTION = "reconstruction"
 
@@ -107,6 +107,7 @@ def translate_images(
     if evaluate and not (target or edge_inputs):
         raise UsageError("--evaluate needs targets", "say where they are with --target")
     stored = read_translator(checkpoint)
+    check_output(out, scheduler)
     pictures = open_shard(source, shard, exclude=output_folder(out) if out else None)
     inputs = _Inputs(pictures, stored, edge_inputs, target, max_pixels)
     if note and inputs.edges_seen and not edge_inputs:
