@@ -233,6 +233,14 @@ def test_a_cluster_that_does_not_answer_is_one_line(aetool, model, scans, tmp_pa
     assert done.status == 1 and "has no workers" in done.stderr
 
 
+def test_workers_with_another_aetool_are_refused(aetool, cluster, scans, tmp_path, monkeypatch):
+    monkeypatch.setattr("aetool.__version__", "99")
+    words = ("encode", scans, "--pixels", "-o", tmp_path / "l.h5", "--scheduler")
+    done = aetool(*words, cluster.scheduler_address)
+    assert done.status == 1
+    assert "has aetool" in done.stderr and "this is aetool 99" in done.stderr
+
+
 def test_without_dask_a_line_says_what_to_install(aetool, model, scans, tmp_path, monkeypatch):
     monkeypatch.setitem(sys.modules, "distributed", None)
     monkeypatch.delitem(sys.modules, "aetool.inference.workers", raising=False)

@@ -16,6 +16,7 @@ from typing import Any
 import numpy as np
 from distributed import Client, KilledWorker, WorkerPlugin, get_worker
 
+import aetool
 from aetool.errors import ClusterError, Failure
 from aetool.images.source import Source
 from aetool.inference.precision import resolve_precision
@@ -37,7 +38,7 @@ class Workers:
         address: of its scheduler, such as tcp://host:8786.
 
     Raises:
-        ClusterError: it does not answer, or has no workers.
+        ClusterError: it does not answer, has no workers, or they have not this aetool.
     """
 
     def __init__(self, address: str):
@@ -57,6 +58,24 @@ class Workers:
                 f"the cluster at {address} has no workers",
                 f"start some with: dask worker {address}",
             ) from error
+        self._check_versions()
+
+    def _check_versions(self) -> None:
+        def version() -> str | None:  # not of a module, so that it travels without one
+            try:
+                import aetool
+            except ModuleNotFoundError:
+                return None
+            return aetool.__version__
+
+        for worker, found in self._client.run(version).items():
+            if found != aetool.__version__:
+                self._client.close()
+                raise ClusterError(
+                    f"the worker at {worker} has {f'aetool {found}' if found else 'no aetool'}, "
+                    f"and this is aetool {aetool.__version__}",
+                    "install the same on all: pip install 'aetool[distributed]'",
+                )
 
     def __enter__(self) -> "Workers":
         return self
@@ -106,8 +125,8 @@ class Workers:
         bench = _Bench(empty)
         waiting: deque = deque()
         start = done = 0
+        client.register_plugin(bench, name=bench.name)
         try:
-            client.register_plugin(bench, name=bench.name)
             size = self._block_size(pictures, indices)
             while start < len(indices) or waiting:
                 while start < len(indices) and len(waiting) < 2 * self._threads() + 2:

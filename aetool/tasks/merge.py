@@ -1,7 +1,6 @@
 """The files of all shards of one run joined: what the run would have written in one piece."""
 
 import heapq
-import resource
 import time
 from collections.abc import Iterable, Iterator, Sequence
 from contextlib import ExitStack, closing
@@ -14,6 +13,7 @@ from aetool.errors import FormatError, UsageError
 from aetool.inference.stream import Progress
 from aetool.storage.atomic import locked
 from aetool.storage.container import container_kind
+from aetool.storage.joined import allow_files
 from aetool.storage.latents import Latents, LatentsWriter, open_latents
 from aetool.storage.shards import Part
 from aetool.storage.tables import iterate_table, write_table
@@ -22,7 +22,6 @@ from aetool.tasks.shards import COLUMN
 STDOUT = "-"
 _BLOCK_BYTES = 1 << 23  # of the rows that are read at a time
 _NAMED_SHARDS = 5
-_OTHER_FILES = 64  # that the process may hold open beside the parts
 
 
 @dataclass(frozen=True, slots=True)
@@ -64,7 +63,7 @@ def merge_parts(
         OutputError: the whole cannot be written.
     """
     started = time.perf_counter()
-    _allow_files(len(parts))
+    allow_files(len(parts))
     kinds = {path: container_kind(path) for path in parts}
     latents = [path for path, kind in kinds.items() if kind is not None]
     if latents and len(latents) < len(kinds):
@@ -246,12 +245,3 @@ def _check_shards(parts: Sequence[tuple[str, Part]]) -> int:
         more = f" and {len(missing) - _NAMED_SHARDS} more" if len(missing) > _NAMED_SHARDS else ""
         raise FormatError(f"missing: shard {listed}{more}", "run it, or name its file too")
     return first.pictures
-
-
-def _allow_files(count: int) -> None:
-    """Let the process hold every part open, as far as the system permits."""
-    soft, hard = resource.getrlimit(resource.RLIMIT_NOFILE)
-    wanted = count + _OTHER_FILES
-    if soft != resource.RLIM_INFINITY and soft < wanted:
-        allowed = wanted if hard == resource.RLIM_INFINITY else min(wanted, hard)
-        resource.setrlimit(resource.RLIMIT_NOFILE, (allowed, hard))
