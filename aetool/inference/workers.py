@@ -172,7 +172,9 @@ class _Bench(WorkerPlugin):
         self.name = f"aetool-{uuid.uuid4().hex}"
 
     def setup(self, worker: object) -> None:
-        os.environ["KERAS_BACKEND"] = "tensorflow"  # before the first engine imports Keras
+        # Before the first engine imports Keras and TensorFlow, as the command line does it.
+        os.environ["KERAS_BACKEND"] = "tensorflow"
+        os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "3")
         self._lock = threading.Lock()
         self._engine: Predictor | None = None
 
