@@ -98,8 +98,8 @@ for module in (
     classify,
     translate,
     generate,
-    info,
     merge,
+    info,
 ):
     name = module.__name__.rpartition(".")[2]
     function = getattr(module, name)
