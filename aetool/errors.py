@@ -59,6 +59,10 @@ class MissingExtra(AetoolError):
         )
 
 
+class ClusterError(AetoolError):
+    """A cluster that does not answer, has no workers, or whose workers die of the work."""
+
+
 @dataclass(frozen=True, slots=True)
 class Failure:
     """One input that was left out of the result.

@@ -24,6 +24,7 @@ COMMANDS = [
     "generate",
     "info",
     "export",
+    "merge",
 ]
 HEAVY = {
     "tensorflow",

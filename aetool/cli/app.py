@@ -25,6 +25,7 @@ from aetool.cli import (
     export,
     generate,
     info,
+    merge,
     pca,
     reconstruct,
     train,
@@ -99,6 +100,7 @@ for module in (
     classify,
     translate,
     generate,
+    merge,
     info,
     export,
 ):

@@ -9,6 +9,7 @@ from typing import Annotated, Literal
 from typer import Argument, Option
 
 from aetool.cli.output import Allowance
+from aetool.storage.shards import Shard
 
 RUN_PANEL = "Running"
 REPORT_PANEL = "Reporting"
@@ -113,6 +114,27 @@ MaxPixelsOpt = Annotated[
         metavar="N",
         min=1,
         help="Refuse larger pictures.",
+        rich_help_panel=RUN_PANEL,
+    ),
+]
+ShardOpt = Annotated[
+    Shard | None,
+    Option(
+        "--shard",
+        metavar="I/N",
+        parser=Shard.parse,
+        help="Do the I-th of N equal shares of SOURCE alone; see aetool merge.",
+        show_default=False,
+        rich_help_panel=RUN_PANEL,
+    ),
+]
+SchedulerOpt = Annotated[
+    str | None,
+    Option(
+        "--scheduler",
+        metavar="ADDRESS",
+        help="Do it on the Dask cluster at this address, such as tcp://host:8786.",
+        show_default=False,
         rich_help_panel=RUN_PANEL,
     ),
 ]

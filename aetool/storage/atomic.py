@@ -116,7 +116,7 @@ def replacing_folder(path: Path) -> Iterator[Path]:
 
 
 @contextlib.contextmanager
-def locked(path: Path) -> Iterator[None]:
+def locked(path: Path, *, part: str = "") -> Iterator[None]:
     """Keep every other run off an output while the body runs.
 
     The lock is a `flock` on a hidden file beside the output (inside it, for a folder whose parent
@@ -125,6 +125,8 @@ def locked(path: Path) -> Iterator[None]:
 
     Args:
         path: the output file or folder; it need not exist.
+        part: the share of a folder that this run writes, "2/8": runs that write other shares may
+            hold the folder with it, and no run that writes it whole.
 
     Raises:
         OutputError: another run holds the output, or no lock file can be made.
@@ -134,25 +136,20 @@ def locked(path: Path) -> Iterator[None]:
         yield
         return
     target = Path(os.path.realpath(path))
-    lock = _lock_path(target)
-    try:
-        lock.parent.mkdir(parents=True, exist_ok=True)
-        descriptor = _acquire(lock)
-    except BlockingIOError as error:
-        raise OutputError(
-            f"{path} is being written by another run",
-            "wait for it to end, or choose another output",
-        ) from error
-    except OSError as error:
-        raise _cannot_write(path, error) from error
-    try:
+    with contextlib.ExitStack() as held:
+        try:
+            held.enter_context(_holding(_lock_path(target), shared=bool(part)))
+            if part:
+                held.enter_context(_holding(_lock_path(target, part.replace("/", "-of-"))))
+        except BlockingIOError as error:
+            raise OutputError(
+                f"{path} is being written by another run",
+                "wait for it to end, or choose another output",
+            ) from error
+        except OSError as error:
+            raise _cannot_write(path, error) from error
         remove_stale(target)
         yield
-    finally:
-        with contextlib.suppress(OSError):  # the folder may have vanished, or be a new one
-            if os.path.samestat(os.fstat(descriptor), os.stat(lock)):
-                lock.unlink()
-        os.close(descriptor)
 
 
 def remove_stale(path: Path) -> None:
@@ -241,18 +238,34 @@ def _flush_to_disk(path: Path) -> None:
         os.close(descriptor)
 
 
-def _lock_path(target: Path) -> Path:
+def _lock_path(target: Path, part: str = "") -> Path:
+    part = part and f".{part}"
     if target.is_dir() and not os.access(target.parent, os.W_OK):
-        return target / ".aetool.lock"
-    return target.parent / f".{_label(target)}.lock"
+        return target / f".aetool{part}.lock"
+    return target.parent / f".{_label(target)}{part}.lock"
 
 
-def _acquire(lock: Path) -> int:
-    """Lock the file that bears the name now: the last holder removes it as it leaves."""
+@contextlib.contextmanager
+def _holding(lock: Path, *, shared: bool = False) -> Iterator[None]:
+    """Hold a lock file, alone or with others; the last holder removes it as it leaves."""
+    lock.parent.mkdir(parents=True, exist_ok=True)
+    descriptor = _acquire(lock, fcntl.LOCK_SH if shared else fcntl.LOCK_EX)
+    try:
+        yield
+    finally:
+        with contextlib.suppress(OSError):  # others hold it, or the folder has vanished
+            fcntl.flock(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
+            if os.path.samestat(os.fstat(descriptor), os.stat(lock)):  # not one in a new folder
+                lock.unlink()
+        os.close(descriptor)
+
+
+def _acquire(lock: Path, kind: int) -> int:
+    """Lock the file that bears the name now, which a holder that leaves may just have removed."""
     while True:
         descriptor = os.open(lock, os.O_RDWR | os.O_CREAT, 0o666)
         try:
-            fcntl.flock(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
+            fcntl.flock(descriptor, kind | fcntl.LOCK_NB)
             with contextlib.suppress(FileNotFoundError):
                 if os.path.samestat(os.fstat(descriptor), os.stat(lock)):
                     return descriptor

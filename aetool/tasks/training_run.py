@@ -14,8 +14,9 @@ from aetool.analysis.anomaly import calibrate, scores
 from aetool.errors import FormatError, Interrupted, OutputError, TrainingError
 from aetool.images.color import ab_bins
 from aetool.images.source import Source
-from aetool.inference.engine import Engine, resolve_precision
+from aetool.inference.engine import Engine
 from aetool.inference.load import rebuild
+from aetool.inference.precision import resolve_precision
 from aetool.models.build import (
     build_model,
     complete,
