@@ -45,6 +45,24 @@ class TrainingError(AetoolError):
     """A training run that cannot go on: no pictures, a loss that is no number, other options."""
 
 
+class MissingExtra(AetoolError):
+    """A part of aetool that needs packages which were not installed with it.
+
+    Args:
+        what: what needs them, such as "writing a.parquet".
+        extra: the name under which pip installs them.
+    """
+
+    def __init__(self, what: str, extra: str):
+        super().__init__(
+            f"{what} needs packages that are not installed", f"pip install 'aetool[{extra}]'"
+        )
+
+
+class ClusterError(AetoolError):
+    """A cluster that does not answer, has no workers, or whose workers die of the work."""
+
+
 @dataclass(frozen=True, slots=True)
 class Failure:
     """One input that was left out of the result.

@@ -3,6 +3,7 @@
 import json
 import os
 import pty
+import re
 import signal
 import subprocess
 import sys
@@ -61,7 +62,7 @@ def test_help_fits_80_columns_and_ends_with_an_example(aetool, monkeypatch):
         for line in aetool("--help").text.split("Commands")[1].splitlines()
         if line.startswith("│ ") and line[2] != " "
     ]
-    assert commands[0] == "train" and commands[-1] == "info"
+    assert commands[0] == "train" and commands[-1] == "export"
     for command in commands:
         text = aetool(command, "--help").text
         assert max(map(len, text.splitlines())) <= 80
@@ -78,7 +79,12 @@ def test_help_fits_80_columns_and_ends_with_an_example(aetool, monkeypatch):
         (
             ["encode", "x", "-c", "m.h5", "-o", "l.h5", "--precision", "float16"],
             "float16",
-            "--help",
+            "did you mean bfloat16?",
+        ),
+        (
+            ["encode", "x", "-c", "m.h5", "-o", "l.h5", "--pool", "maen"],
+            "maen",
+            "did you mean mean?",
         ),
         (
             ["encode", "x", "-c", "m.h5", "-o", "l.h5", "--batch-size", "0"],
@@ -97,10 +103,50 @@ def test_wrong_usage_names_the_word_and_the_next_step(aetool, words, named, hint
     assert next_step.startswith("hint: ") and hint in next_step
 
 
-def test_the_shell_completes_commands():
-    asked = {"_AETOOL_COMPLETE": "complete_bash", "COMP_WORDS": "aetool co", "COMP_CWORD": "1"}
-    done = subprocess.run(PROGRAM, env=os.environ | asked, capture_output=True, text=True)
-    assert (done.stdout.split(), done.stderr) == (["colorize"], "")
+def completions(shell: str, typed: str, **environment: str) -> list[str]:
+    """What a shell is offered for the last word typed, asked as the shell's own script asks."""
+    words = typed.split(" ")
+    asked = {"_AETOOL_COMPLETE": f"complete_{shell}", **environment}
+    if shell == "bash":
+        asked |= {"COMP_WORDS": typed, "COMP_CWORD": str(len(words) - 1)}
+    else:
+        asked |= {"_TYPER_COMPLETE_ARGS": typed, "_TYPER_COMPLETE_FISH_ACTION": "get-args"}
+    script = (
+        "import atexit, sys\n"
+        "heavy = lambda: {'tensorflow', 'keras', 'sklearn', 'matplotlib'} & set(sys.modules)\n"
+        "atexit.register(lambda: heavy() and print('heavy', heavy()))\n"
+        "from aetool.cli.app import run; run([])"
+    )
+    done = subprocess.run(
+        [sys.executable, "-c", script], env=os.environ | asked, capture_output=True, text=True
+    )
+    assert not done.stderr
+    if shell == "zsh":
+        return re.findall(r'^(?:_arguments .*\(\()?"([^"]+)":?', done.stdout, re.M)
+    return [line.partition("\t")[0] for line in done.stdout.splitlines() if line]
+
+
+@pytest.mark.parametrize("shell", ["bash", "zsh", "fish"])
+@pytest.mark.parametrize(
+    ("typed", "offered"),
+    [
+        ("aetool co", ["colorize"]),
+        ("aetool cluster --see", ["--seed"]),
+        ("aetool train a -o m.h5 --model conv", ["conv-ae", "conv-vae"]),
+        ("aetool train a -o m.h5 --recipe mnist-v", ["mnist-vae"]),
+        ("aetool train a -o m.h5 --task c", ["colorize", "classify"]),
+    ],
+)
+def test_the_shell_completes_commands_options_and_names(shell, typed, offered):
+    assert completions(shell, typed) == offered
+
+
+@pytest.mark.parametrize("shell", ["bash", "zsh", "fish"])
+def test_the_shell_completes_the_layers_of_a_model(shell, digits_model):
+    typed = f"aetool encode a -c {digits_model} -o l.h5 --layer encoder1"
+    assert completions(shell, typed) == ["encoder1_conv", "encoder1_pool"]
+    assert completions(shell, "aetool encode a -c none.h5 -o l.h5 --layer e") == []
+    assert completions(shell, "aetool encode a --layer e") == []
 
 
 def test_a_users_error_is_one_line_and_a_hint(aetool, tmp_path):

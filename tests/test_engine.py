@@ -5,7 +5,8 @@ import numpy as np
 import pytest
 import tensorflow as tf
 
-from aetool.inference.engine import Engine, has_bfloat16, natural_batch_size
+from aetool.inference.engine import Engine, natural_batch_size
+from aetool.inference.precision import has_bfloat16
 from aetool.models.build import build_model
 
 X = np.random.default_rng(0).random((5, 24, 20, 3), np.float32)

@@ -23,6 +23,8 @@ COMMANDS = [
     "translate",
     "generate",
     "info",
+    "export",
+    "merge",
 ]
 HEAVY = {
     "tensorflow",

@@ -1,18 +1,27 @@
 """`aetool info`: what a file says about itself, counted and printed."""
 
+import subprocess
+import sys
+
 import numpy as np
 import pytest
+from test_models import SMALL
+from untrained import write_untrained
 
+from aetool.inference.load import load_model
+from aetool.models.build import encoder
 from aetool.models.specs import FAMILIES
+from aetool.plots.sparkline import sparkline
 from aetool.storage.checkpoint import Checkpoint, write_checkpoint
 from aetool.storage.latents import LatentsWriter
+from aetool.tasks.info import layer_names
 from aetool.tasks.recipes import recipe_names
 
 METADATA = {
     "model": {"name": "conv-ae", "widths": [16, 8, 8]},
     "task": "reconstruct",
     "preprocessing": {"size": [28, 28], "channels": 1, "fit": "stretch"},
-    "output": {"reconstruction": {"range": [0, 1]}},
+    "output": [{"name": "reconstruction", "range": [0, 1]}],
     "classes": ["cat", "dog\n"],
     "training": {"recipe": None, "seed": 0, "epochs": 3},
     "metrics": {"loss": 0.25, "val_loss": 12345.678},
@@ -38,6 +47,9 @@ CHECKPOINT_KEYS = [
     "training",
     "metrics",
     "calibration",
+    "command",
+    "history",
+    "layers",
 ]
 
 
@@ -87,6 +99,60 @@ def test_latents(aetool, latents):
         "checkpoint": "f" * 64,
     }
     assert "feature_shape               1, 2, 3\n" in aetool("info", latents).text
+
+
+@pytest.mark.parametrize("name", FAMILIES)
+def test_the_layers_are_those_of_the_network(aetool, tmp_path, name):
+    path = write_untrained(tmp_path / "m.h5", {**SMALL[name], "size": (20, 24)}, "reconstruct")
+    told = aetool("info", path, "--json").json["layers"]
+    model = load_model(path).model
+    assert layer_names(path) == [layer["name"] for layer in told]
+    assert [layer["name"] for layer in told] == [layer.name for layer in model.layers]
+    assert [layer["type"] for layer in told] == [type(layer).__name__ for layer in model.layers]
+    assert [layer["parameters"] for layer in told] == [x.count_params() for x in model.layers]
+    assert [tuple(layer["shape"]) for layer in told] == [x.output.shape[1:] for x in model.layers]
+
+
+@pytest.mark.parametrize("name", ["conv-ae", "stacked-ae", "unet"])
+def test_a_value_sees_its_receptive_field_and_no_more(aetool, tmp_path, name):
+    """A change of one pixel reaches a value of the latent layer from inside its field only."""
+    path = write_untrained(tmp_path / "m.h5", {**SMALL[name], "size": (48, 48)}, "reconstruct")
+    family = FAMILIES[name]
+    told = aetool("info", path, "--json").json["layers"]
+    field = next(layer["receptive_field"] for layer in told if layer["name"] == family.latent)
+    network = encoder(load_model(path).model, family.latent)
+    random = np.random.default_rng(0)
+    plain = random.random(network.input_shape[1:]).astype(np.float32)
+    columns = np.repeat(plain[None], 48, axis=0)  # picture i differs in its column i
+    columns[np.arange(48), :, np.arange(48)] += random.uniform(1, 9, (48, 48, plain.shape[-1]))
+    before, *outputs = np.asarray(network(np.stack([plain, *columns])))
+    middle = before.shape[1] // 2
+    change = abs(np.stack(outputs) - before)[:, :, middle].max(axis=(1, 2))
+    reached = np.flatnonzero(change > 1e-5 * change.max())
+    assert field // 2 < reached[-1] - reached[0] + 1 <= field
+
+
+def test_the_history_is_a_curve_on_a_terminal_only(aetool, digits_model):
+    text = aetool("info", digits_model).text
+    assert "history\n  loss  " in text and " ... " in text and "▁" not in text
+    command = f"{sys.executable} -m aetool info {digits_model}"
+    done = subprocess.run(["script", "-qec", command, "/dev/null"], capture_output=True, check=True)
+    assert "█▁ " in done.stdout.decode()
+    assert max(map(len, done.stdout.decode().splitlines()[-16:])) <= 80
+
+
+def test_sparklines():
+    assert sparkline([3, 2, 1, 0]) == "█▆▃▁"
+    assert sparkline([1.0, float("nan"), 2.0]) == "▁ █"
+    assert sparkline([5, 5]) == "▁▁" and sparkline([]) == "" and sparkline([float("inf")]) == " "
+    assert sparkline(range(1000), width=8) == "▁▂▃▄▅▆▇█"
+
+
+@pytest.mark.parametrize("config", ["{}", "[", '{"config": {"layers": [{"name": []}]}}'])
+def test_a_configuration_that_keras_never_wrote_shows_no_layers(aetool, tmp_path, config):
+    write_checkpoint(tmp_path / "m.h5", Checkpoint(METADATA, config, WEIGHTS))
+    done = aetool("info", tmp_path / "m.h5", "--json")
+    assert done.status == 0 and done.json["layers"] == []
 
 
 def test_without_a_file_the_models_and_recipes(aetool):

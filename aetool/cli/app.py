@@ -1,5 +1,6 @@
 """The aetool program: its commands, and the one boundary where an error becomes one line."""
 
+import difflib
 import errno
 import os
 import re
@@ -21,8 +22,10 @@ from aetool.cli import (
     cluster,
     colorize,
     encode,
+    export,
     generate,
     info,
+    merge,
     pca,
     reconstruct,
     train,
@@ -97,7 +100,9 @@ for module in (
     classify,
     translate,
     generate,
+    merge,
     info,
+    export,
 ):
     name = module.__name__.rpartition(".")[2]
     function = getattr(module, name)
@@ -184,5 +189,10 @@ def _usage(
     near = re.fullmatch(r"(.*?)\.? \(?(?:Possible options:|Did you mean) (.*?)[)?]", message)
     if near:
         return near[1], f"did you mean {near[2]}?"
+    choice = re.fullmatch(r".*'(.*)' is not one of (.*)", message)
+    if choice:
+        nearest = difflib.get_close_matches(choice[1], re.findall("'(.*?)'", choice[2]), n=1)
+        if nearest:
+            return message.rstrip("."), f"did you mean {nearest[0]}?"
     topic = f"{arguments[0]} " if arguments[0] in command.commands else ""
     return message.rstrip("."), f"see aetool {topic}--help"

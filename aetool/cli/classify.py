@@ -24,6 +24,8 @@ def classify(
     batch_size: options.BatchSizeOpt = None,
     precision: options.PrecisionOpt = "auto",
     max_pixels: options.MaxPixelsOpt = 500_000_000,
+    shard: options.ShardOpt = None,
+    scheduler: options.SchedulerOpt = None,
     allow_failures: options.AllowFailuresOpt = "0",
     json: options.JsonOpt = False,
     quiet: options.QuietOpt = False,
@@ -47,6 +49,8 @@ def classify(
             batch_size=batch_size,
             precision=precision,
             max_pixels=max_pixels,
+            shard=shard,
+            scheduler=scheduler,
             progress=progress,
             note=out.note,
         )

@@ -1,10 +1,12 @@
 """aetool encode."""
 
+from pathlib import Path
 from typing import Annotated, Literal
 
-from typer import Option
+from typer import Context, Option
 
 from aetool.cli import options
+from aetool.errors import AetoolError
 
 EPILOG = """Examples:
 
@@ -14,13 +16,28 @@ EPILOG = """Examples:
 """
 
 
+def _complete_layer(context: Context) -> list[str]:
+    """The layers of the model that -c names, read from its file alone."""
+    from aetool.tasks.info import layer_names
+
+    try:
+        return layer_names(Path(context.params["checkpoint"]))
+    except (AetoolError, TypeError):  # no such model, or none given yet
+        return []
+
+
 def encode(
     source: options.SourceArg,
     output: options.OutputOpt,
     checkpoint: options.CheckpointOpt = None,
     layer: Annotated[
         str | None,
-        Option("--layer", metavar="NAME", help="Layer to take instead of the family's latent one."),
+        Option(
+            "--layer",
+            metavar="NAME",
+            help="Layer to take instead of the family's latent one.",
+            autocompletion=_complete_layer,
+        ),
     ] = None,
     pool: Annotated[
         Literal["none", "mean"],
@@ -41,6 +58,8 @@ def encode(
     batch_size: options.BatchSizeOpt = None,
     precision: options.PrecisionOpt = "auto",
     max_pixels: options.MaxPixelsOpt = 500_000_000,
+    shard: options.ShardOpt = None,
+    scheduler: options.SchedulerOpt = None,
     allow_failures: options.AllowFailuresOpt = "0",
     json: options.JsonOpt = False,
     quiet: options.QuietOpt = False,
@@ -68,6 +87,8 @@ def encode(
             batch_size=batch_size,
             precision=precision,
             max_pixels=max_pixels,
+            shard=shard,
+            scheduler=scheduler,
             progress=progress,
             note=out.note,
         )

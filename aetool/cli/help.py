@@ -29,8 +29,9 @@ class _Help:
         )
 
     def collect_usage_pieces(self, context: typer.Context) -> list[str]:
-        """SOURCE rather than {SOURCE}."""
-        return [piece.strip("{}") for piece in super().collect_usage_pieces(context)]
+        """SOURCE rather than {SOURCE}, PART... rather than {PART}..."""
+        pieces = super().collect_usage_pieces(context)
+        return [piece.replace("{", "").replace("}", "") for piece in pieces]
 
 
 class Command(_Help, TyperCommand):

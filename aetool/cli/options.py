@@ -9,6 +9,7 @@ from typing import Annotated, Literal
 from typer import Argument, Option
 
 from aetool.cli.output import Allowance
+from aetool.storage.shards import Shard
 
 RUN_PANEL = "Running"
 REPORT_PANEL = "Reporting"
@@ -33,7 +34,7 @@ LatentsArg = Annotated[
     str,
     Argument(
         metavar="LATENTS",
-        help="Latents .h5 from encode, - (stdin), or .npy, .npz, .csv.",
+        help="Latents .h5 from encode, - (stdin), or .npy, .npz, .csv, .parquet.",
         show_default=False,
     ),
 ]
@@ -113,6 +114,27 @@ MaxPixelsOpt = Annotated[
         metavar="N",
         min=1,
         help="Refuse larger pictures.",
+        rich_help_panel=RUN_PANEL,
+    ),
+]
+ShardOpt = Annotated[
+    Shard | None,
+    Option(
+        "--shard",
+        metavar="I/N",
+        parser=Shard.parse,
+        help="Do the I-th of N equal shares of SOURCE alone; see aetool merge.",
+        show_default=False,
+        rich_help_panel=RUN_PANEL,
+    ),
+]
+SchedulerOpt = Annotated[
+    str | None,
+    Option(
+        "--scheduler",
+        metavar="ADDRESS",
+        help="Do it on the Dask cluster at this address, such as tcp://host:8786.",
+        show_default=False,
         rich_help_panel=RUN_PANEL,
     ),
 ]
@@ -259,5 +281,60 @@ PatchOpt = Annotated[
         min=7,
         help="pix2pix: pixels a side that its discriminator judges at once (70 unless given).",
         rich_help_panel=LEARNING_PANEL,
+    ),
+]
+AccumulateOpt = Annotated[
+    int | None,
+    Option(
+        "--accumulate",
+        metavar="N",
+        min=1,
+        help="Batches a step, of the mean of their gradients: large batches in little memory.",
+        rich_help_panel=LEARNING_PANEL,
+    ),
+]
+ClipNormOpt = Annotated[
+    float | None,
+    Option(
+        "--clip-norm",
+        metavar="X",
+        help="Shorten a step's gradients, all as one vector, to this length.",
+        rich_help_panel=LEARNING_PANEL,
+    ),
+]
+WeightDecayOpt = Annotated[
+    float | None,
+    Option(
+        "--weight-decay",
+        metavar="X",
+        help="Shrink kernels by X times the rate a step, apart from the loss (as AdamW does).",
+        rich_help_panel=LEARNING_PANEL,
+    ),
+]
+KeepOpt = Annotated[
+    Literal["best", "last"] | None,
+    Option(
+        "--keep",
+        metavar="WHICH",
+        help="Weights of the best or the last epoch; the last unless --patience is given.",
+        rich_help_panel=LEARNING_PANEL,
+    ),
+]
+LogOpt = Annotated[
+    Path | None,
+    Option(
+        "--log",
+        metavar="CSV",
+        help="Write a table of the epochs after each: rate, seconds, losses.",
+        rich_help_panel=REPORT_PANEL,
+    ),
+]
+TensorBoardOpt = Annotated[
+    Path | None,
+    Option(
+        "--tensorboard",
+        metavar="DIR",
+        help="Write the same for TensorBoard.",
+        rich_help_panel=REPORT_PANEL,
     ),
 ]

@@ -68,12 +68,12 @@ class Output:
         self.verbose = verbose
         self._print: Callable[[str], None] = _print_stderr
 
-    def check_stdout(self, output: Path | None) -> None:
+    def check_stdout(self, output: Path | str | None, *, file: str = "-o FILE") -> None:
         """Refuse --json together with data on standard output (`output` None or "-")."""
         if self.json and (output is None or str(output) == "-"):
             raise UsageError(
                 "--json and the data cannot both go to standard output",
-                hint="name a file for the data: -o FILE",
+                hint=f"name a file for the data: {file}",
             )
 
     def check_picture(self, out: Path | str | None) -> None:

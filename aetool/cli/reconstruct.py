@@ -45,6 +45,8 @@ def reconstruct(
     batch_size: options.BatchSizeOpt = None,
     precision: options.PrecisionOpt = "auto",
     max_pixels: options.MaxPixelsOpt = 500_000_000,
+    shard: options.ShardOpt = None,
+    scheduler: options.SchedulerOpt = None,
     allow_failures: options.AllowFailuresOpt = "0",
     json: options.JsonOpt = False,
     quiet: options.QuietOpt = False,
@@ -71,6 +73,8 @@ def reconstruct(
             batch_size=batch_size,
             precision=precision,
             max_pixels=max_pixels,
+            shard=shard,
+            scheduler=scheduler,
             progress=progress,
             note=talk.note,
         )

@@ -23,12 +23,13 @@ class Pictures(Protocol):
     def path(self, row: int) -> Path | None: ...
     def load(self, row: int, max_pixels: int, reduce_to: tuple[int, int] | None) -> Picture: ...
     def fingerprint(self, row: int) -> bytes: ...
+    def only(self, rows: Sequence[int]) -> "Pictures": ...
 
 
 class Files:
     """Picture files below a folder, kept as plain names: a million of them stay cheap."""
 
-    def __init__(self, folder: str, names: list[str]):
+    def __init__(self, folder: str, names: list[str] | dict[int, str]):
         self.folder = folder
         self.names = names
 
@@ -54,6 +55,9 @@ class Files:
         except OSError:
             return b"-1"
 
+    def only(self, rows: Sequence[int]) -> "Files":
+        return Files(self.folder, {row: self.names[row] for row in rows})
+
 
 class Bytes:
     """One encoded picture that was read from a pipe."""
@@ -76,6 +80,9 @@ class Bytes:
 
     def fingerprint(self, row: int) -> bytes:
         return hashlib.sha256(self._data).digest()
+
+    def only(self, rows: Sequence[int]) -> "Bytes":
+        return self
 
 
 class Rows:
@@ -108,6 +115,44 @@ class Rows:
         part, row = self._find(row)
         return np.asarray(part.pixels[row]).tobytes()
 
+    def only(self, rows: Sequence[int]) -> "LooseRows":
+        return LooseRows({row: (self.name(row), self._row(row)) for row in rows})
+
+    def _row(self, row: int) -> np.ndarray | None:
+        part, row = self._find(row)
+        try:
+            return np.asarray(part.pixels[row : row + 1])
+        except OSError:  # a damaged HDF5 chunk: one picture's misfortune, told when it is loaded
+            return None
+
+
+class LooseRows:
+    """Some rows of arrays in memory, each with its name: (1, h, w, ...), or None where damaged."""
+
+    def __init__(self, rows: dict[int, tuple[str, np.ndarray | None]]):
+        self._rows = rows
+
+    def __len__(self) -> int:
+        return len(self._rows)
+
+    def name(self, row: int) -> str:
+        return self._rows[row][0]
+
+    def path(self, row: int) -> None:
+        return None
+
+    def load(self, row: int, max_pixels: int, reduce_to: tuple[int, int] | None) -> Picture:
+        pixels = self._rows[row][1]
+        if pixels is None:
+            raise ImageError("damaged: this part of the file cannot be read")
+        return Picture(arrays.picture_pixels(pixels, 0), "ARRAY", None, None, 1)
+
+    def fingerprint(self, row: int) -> bytes:
+        return np.asarray(self._rows[row][1]).tobytes()
+
+    def only(self, rows: Sequence[int]) -> "LooseRows":
+        return LooseRows({row: self._rows[row] for row in rows})
+
 
 class Source:
     """Pictures in a fixed order, each with a name and perhaps a label; nothing is decoded yet.
@@ -123,7 +168,7 @@ class Source:
         root: str,
         pictures: Pictures,
         class_names: tuple[str, ...] = (),
-        labels: np.ndarray | None = None,
+        labels: np.ndarray | dict[int, int] | None = None,
         rows: np.ndarray | None = None,
     ):
         self.root = root
@@ -176,6 +221,18 @@ class Source:
             raise IndexError(f"an index outside 0 to {len(self) - 1}")
         rows = wanted if self._rows is None else self._rows[wanted]
         return Source(self.root, self._pictures, self.class_names, self._labels, rows)
+
+    def __reduce__(self) -> tuple:
+        """Pickled it takes its own pictures along and no others: names of files, rows of arrays."""
+        rows = [self.position(i) for i in range(len(self))]
+        labels = None if self._labels is None else {row: int(self._labels[row]) for row in rows}
+        pictures = self._pictures.only(rows)
+        return Source, (self.root, pictures, self.class_names, labels, np.array(rows, np.int64))
+
+    @property
+    def whole(self) -> "Source":
+        """The SOURCE as the user named it, before any `select`."""
+        return Source(self.root, self._pictures, self.class_names, self._labels)
 
     def digest(self) -> str:
         """SHA-256 in hexadecimal over names, labels, and file sizes or array values, in order.

@@ -5,35 +5,18 @@ convolutions, and oneDNN's automatic mixed precision then runs them in bfloat16.
 `predict` does neither.
 """
 
-import functools
 from collections.abc import Iterator
 from contextlib import contextmanager
-from pathlib import Path
 
 import keras
 import numpy as np
 import tensorflow as tf
 from tensorflow.python.framework.convert_to_constants import convert_variables_to_constants_v2
 
+from aetool.inference.precision import resolve_precision
+
 _PIXELS_PER_BATCH = 2**18
 _LARGEST_BATCH = 256
-
-
-@functools.cache
-def has_bfloat16() -> bool:
-    """Whether the processor multiplies bfloat16 natively (AVX512-BF16 or AMX on x86 Linux)."""
-    try:
-        flags = Path("/proc/cpuinfo").read_text(encoding="ascii", errors="replace")
-    except OSError:
-        return False
-    return "avx512_bf16" in flags or "amx_bf16" in flags
-
-
-def resolve_precision(precision: str) -> str:
-    """What "auto" stands for on this machine; other names unchanged."""
-    if precision == "auto":
-        return "bfloat16" if has_bfloat16() else "float32"
-    return precision
 
 
 def natural_batch_size(height: int, width: int) -> int:

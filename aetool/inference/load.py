@@ -6,7 +6,7 @@ from pathlib import Path
 import keras
 
 from aetool.errors import FormatError, UsageError
-from aetool.models.build import build_model, encoder, set_weights
+from aetool.models.build import at_most, build_model, encoder, set_weights
 from aetool.models.specs import FAMILIES
 from aetool.storage.checkpoint import Checkpoint, read_checkpoint
 
@@ -74,8 +74,10 @@ def rebuild(
         if not family.grows:
             raise UsageError(f"a {family.name} model takes {spec['size']} pixels only")
         spec = {**spec, "size": tuple(size)}
+    stored = [array for variables in checkpoint.weights.values() for array in variables.values()]
     try:
-        model = build_model(spec)
+        with at_most(sum(array.size for array in stored)):
+            model = build_model(spec)
     except UsageError as error:
         raise FormatError(f"the checkpoint's model cannot be built: {error.message}") from error
     set_weights(model, checkpoint.weights)

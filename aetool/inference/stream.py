@@ -67,8 +67,9 @@ def stream(
     indices: Sequence[int],
     load: Load,
     make_engine: Callable[[], Predictor],
-    finish: Callable[[Item, Outputs], None],
+    finish: Callable[[Item, Outputs], Any],
     *,
+    take: Callable[[int, Any], None] | None = None,
     progress: Progress | None = None,
     workers: int | None = None,
 ) -> list[Failure]:
@@ -83,6 +84,8 @@ def stream(
             when none can be.
         finish: called in writer threads, several at a time and in no particular order, with the
             item and its row of every output. An ImageError records the picture as failed.
+        take: called in the calling thread, in input order, with a finished picture's index and what
+            `finish` returned.
         progress: called in the calling thread with (pictures done or failed, pictures in all).
         workers: reader threads, and as many writer threads; by default one a processor, at most 8.
 
@@ -103,9 +106,12 @@ def stream(
         nonlocal done, held
         future, item = waiting.popleft()
         try:
-            future.result()
+            result = future.result()
         except ImageError as error:
             failures.append((item.index, Failure(source.name(item.index), error.message)))
+        else:
+            if take:
+                take(item.index, result)
         done += 1
         held -= item.nbytes
 

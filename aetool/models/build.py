@@ -3,7 +3,9 @@
 import importlib
 import inspect
 import json
-from collections.abc import Callable, Mapping
+import math
+from collections.abc import Callable, Iterator, Mapping
+from contextlib import contextmanager
 
 import keras
 import numpy as np
@@ -68,6 +70,29 @@ def built(build: Callable[..., keras.Model], dtype: str, **arguments) -> keras.M
         raise UsageError(f"model {name} cannot be built: {reason}") from error
     finally:
         keras.config.set_dtype_policy(before)
+
+
+@contextmanager
+def at_most(count: int) -> Iterator[None]:
+    """Builders called inside make no more than `count` weights: a file may claim what it lacks.
+
+    Raises:
+        UsageError: they would, before any memory is taken for the weight that is too much.
+    """
+    original, left = keras.layers.Layer.add_weight, count
+
+    def add_weight(layer: keras.layers.Layer, shape=(), *args, **kwargs):
+        nonlocal left
+        left -= math.prod((shape,) if isinstance(shape, int) else shape or ())
+        if left < 0:
+            raise UsageError(f"the model has more than {count:,} weights")
+        return original(layer, shape, *args, **kwargs)
+
+    keras.layers.Layer.add_weight = add_weight
+    try:
+        yield
+    finally:
+        keras.layers.Layer.add_weight = original
 
 
 def keras_config(spec: Mapping) -> str:

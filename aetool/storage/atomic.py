@@ -53,21 +53,70 @@ def replacing(path: Path) -> Iterator[Path]:
     target = Path(os.path.realpath(path))
     temporary = _create_beside(target, path)
     try:
-        yield temporary
-        _flush_to_disk(temporary)
-        os.replace(temporary, target)
-    except OSError as error:
-        temporary.unlink(missing_ok=True)
-        if error.errno in _FULL:
-            raise _cannot_write(path, error) from error
-        raise
+        try:
+            yield temporary
+        except OSError as error:
+            if error.errno in _FULL:
+                raise _cannot_write(path, error) from error
+            raise
+        with blaming(path):
+            _flush_to_disk(temporary)
+            os.replace(temporary, target)
     except BaseException:
-        temporary.unlink(missing_ok=True)
+        with contextlib.suppress(OSError):
+            temporary.unlink(missing_ok=True)
         raise
 
 
 @contextlib.contextmanager
-def locked(path: Path) -> Iterator[None]:
+def blaming(path: Path) -> Iterator[None]:
+    """Turn any OSError of the body, which does nothing but write `path`, into an OutputError."""
+    try:
+        yield
+    except OSError as error:
+        raise _cannot_write(path, error) from error
+
+
+@contextlib.contextmanager
+def replacing_folder(path: Path) -> Iterator[Path]:
+    """`replacing` for a folder: written under a hidden name, then put in place as a whole.
+
+    The folder that stood there is moved aside and removed: between two renames there is none.
+
+    Args:
+        path: the folder to write, absent or one that the caller knows may go.
+
+    Yields:
+        An empty folder beside it, renamed to `path` when the body ends, removed when it raises.
+
+    Raises:
+        OutputError: the folder cannot be made, or the disk is full.
+    """
+    target = Path(os.path.realpath(path))
+    try:
+        target.parent.mkdir(parents=True, exist_ok=True)
+        prefix = f".{_label(target)}.{secrets.token_hex(4)}.aetool-part"
+        temporary = target.with_name(prefix)
+        temporary.mkdir()
+    except OSError as error:
+        raise _cannot_write(path, error) from error
+    aside = target.with_name(f"{prefix}.old")
+    try:
+        yield temporary
+        if target.exists():
+            os.rename(target, aside)
+        os.rename(temporary, target)
+    except OSError as error:
+        if error.errno in _FULL:
+            raise _cannot_write(path, error) from error
+        raise
+    finally:
+        shutil.rmtree(temporary, ignore_errors=True)
+        shutil.rmtree(aside, ignore_errors=True)
+
+
+@contextlib.contextmanager
+def locked(path: Path, *, part: str = "") -> Iterator[None]:
     """Keep every other run off an output while the body runs.
 
     The lock is a `flock` on a hidden file beside the output (inside it, for a folder whose parent
@@ -76,6 +125,8 @@ def locked(path: Path) -> Iterator[None]:
 
     Args:
         path: the output file or folder; it need not exist.
+        part: the share of a folder that this run writes, "2/8": runs that write other shares may
+            hold the folder with it, and no run that writes it whole.
 
     Raises:
         OutputError: another run holds the output, or no lock file can be made.
@@ -85,23 +136,20 @@ def locked(path: Path) -> Iterator[None]:
         yield
         return
     target = Path(os.path.realpath(path))
-    lock = _lock_path(target)
-    try:
-        lock.parent.mkdir(parents=True, exist_ok=True)
-        descriptor = _acquire(lock)
-    except BlockingIOError as error:
-        raise OutputError(
-            f"{path} is being written by another run",
-            "wait for it to end, or choose another output",
-        ) from error
-    except OSError as error:
-        raise _cannot_write(path, error) from error
-    try:
+    with contextlib.ExitStack() as held:
+        try:
+            held.enter_context(_holding(_lock_path(target), shared=bool(part)))
+            if part:
+                held.enter_context(_holding(_lock_path(target, part.replace("/", "-of-"))))
+        except BlockingIOError as error:
+            raise OutputError(
+                f"{path} is being written by another run",
+                "wait for it to end, or choose another output",
+            ) from error
+        except OSError as error:
+            raise _cannot_write(path, error) from error
         remove_stale(target)
         yield
-    finally:
-        lock.unlink(missing_ok=True)
-        os.close(descriptor)
 
 
 def remove_stale(path: Path) -> None:
@@ -124,7 +172,14 @@ def remove_stale(path: Path) -> None:
         for name in os.listdir(target.parent):
             match = _TEMPORARY.fullmatch(name)
             if match and match["name"] == label:
-                os.unlink(target.parent / name)
+                _remove(target.parent / name)
+
+
+def _remove(path: Path) -> None:
+    if path.is_dir() and not path.is_symlink():
+        shutil.rmtree(path, ignore_errors=True)
+    else:
+        path.unlink()
 
 
 def _is_stream(path: Path) -> bool:
@@ -183,18 +238,34 @@ def _flush_to_disk(path: Path) -> None:
         os.close(descriptor)
 
 
-def _lock_path(target: Path) -> Path:
+def _lock_path(target: Path, part: str = "") -> Path:
+    part = part and f".{part}"
     if target.is_dir() and not os.access(target.parent, os.W_OK):
-        return target / ".aetool.lock"
-    return target.parent / f".{_label(target)}.lock"
+        return target / f".aetool{part}.lock"
+    return target.parent / f".{_label(target)}{part}.lock"
 
 
-def _acquire(lock: Path) -> int:
-    """Lock the file that bears the name now: the last holder removes it as it leaves."""
+@contextlib.contextmanager
+def _holding(lock: Path, *, shared: bool = False) -> Iterator[None]:
+    """Hold a lock file, alone or with others; the last holder removes it as it leaves."""
+    lock.parent.mkdir(parents=True, exist_ok=True)
+    descriptor = _acquire(lock, fcntl.LOCK_SH if shared else fcntl.LOCK_EX)
+    try:
+        yield
+    finally:
+        with contextlib.suppress(OSError):  # others hold it, or the folder has vanished
+            fcntl.flock(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
+            if os.path.samestat(os.fstat(descriptor), os.stat(lock)):  # not one in a new folder
+                lock.unlink()
+        os.close(descriptor)
+
+
+def _acquire(lock: Path, kind: int) -> int:
+    """Lock the file that bears the name now, which a holder that leaves may just have removed."""
     while True:
         descriptor = os.open(lock, os.O_RDWR | os.O_CREAT, 0o666)
         try:
-            fcntl.flock(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
+            fcntl.flock(descriptor, kind | fcntl.LOCK_NB)
             with contextlib.suppress(FileNotFoundError):
                 if os.path.samestat(os.fstat(descriptor), os.stat(lock)):
                     return descriptor

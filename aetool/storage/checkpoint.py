@@ -20,6 +20,7 @@ from aetool.storage.checked import (
     read_texts,
 )
 from aetool.storage.container import FORMATS, open_container, write_container
+from aetool.storage.description import parse_description
 
 Weights = dict[str, dict[str, np.ndarray]]
 
@@ -95,7 +96,7 @@ def read_checkpoint(path: Path, *, weights: bool = True) -> Checkpoint:
     """
     with open_container(path, "checkpoint") as file:
         try:
-            metadata = _read_metadata(file)
+            metadata = parse_description(read_text(file, "aetool"), str(path))
             return _reader(metadata, str(path))(file, metadata, weights)
         except (OSError, RuntimeError) as error:  # how h5py reports a broken HDF5 structure
             raise damaged(str(path), "its HDF5 structure is broken") from error
@@ -173,16 +174,6 @@ def _write_arrays(group: h5py.Group, arrays: Mapping[str, np.ndarray | str]) -> 
         if not isinstance(data, str) and data.dtype.kind not in "fiub":
             raise TypeError(f"{name}: a checkpoint holds numbers, not {data.dtype}")
         group.create_dataset(name, data=data)
-
-
-def _read_metadata(file: h5py.File) -> dict:
-    try:
-        metadata = json.loads(read_text(file, "aetool"))
-    except (json.JSONDecodeError, RecursionError) as error:
-        raise damaged(file.filename, "its description is not JSON") from error
-    if not isinstance(metadata, dict) or not isinstance(metadata.get("model"), dict):
-        raise damaged(file.filename, "its description names no model")
-    return metadata
 
 
 def _read_format_1(file: h5py.File, metadata: dict, weights: bool) -> Checkpoint:

@@ -14,6 +14,7 @@ import h5py
 import numpy as np
 
 from aetool.errors import FormatError, OutputError
+from aetool.storage.blocks import Blocks
 from aetool.storage.checked import (
     check_dataset,
     damaged,
@@ -22,11 +23,14 @@ from aetool.storage.checked import (
     read_text,
 )
 from aetool.storage.container import open_container, writing
+from aetool.storage.exchange import WRITERS, check_writer
 from aetool.storage.matrices import READERS
+from aetool.storage.shards import Part
 
 _TEXT = h5py.string_dtype("utf-8")
 _CHUNK_BYTES = 1 << 16  # of an HDF5 chunk: small enough for many in HDF5's 1 MiB cache
 _BLOCK_BYTES = 1 << 23  # of the rows that are read at a time
+_WRITTEN_BYTES = 1 << 20  # of those that are written at a time
 _ROWS_OF_TEXT = 1024
 
 
@@ -44,6 +48,7 @@ class Latents:
         feature_shape: d as the network had it, for example (5, 5, 128).
         precision: "float32" or "bfloat16", what the encoder computed in; "" where unknown.
         checkpoint: digest of the encoder's checkpoint; "" where there was none.
+        part: the shard that the file holds; None for the whole of a source.
         name: what messages call the file.
     """
 
@@ -56,6 +61,7 @@ class Latents:
     feature_shape: tuple[int, ...] = ()
     precision: str = ""
     checkpoint: str = ""
+    part: Part | None = None
     name: str = ""
     _resources: contextlib.ExitStack = field(default_factory=contextlib.ExitStack, repr=False)
 
@@ -102,14 +108,18 @@ class Latents:
 class LatentsWriter:
     """Writes latents row by row; the file appears, whole, when the context ends without an error.
 
+    Its bytes follow from the rows alone, not from how many of them each `append` brought.
+
     Args:
-        path: the file, or "-" for standard output (spooled to a temporary file until complete).
+        path: the file, or "-" for standard output (spooled to a temporary file until complete); the
+            suffix .npz, .csv or .parquet asks for another format, which is made at the end.
         dimensions: d, the length of a row.
         feature_shape: d as the network has it.
         source: the folder or array file that the names are relative to.
         class_names: () where the source has no labels; then none are stored.
         precision: "float32" or "bfloat16".
         checkpoint_digest: of the encoder; "" for raw pixels.
+        part: the shard of the source that these rows are; None for the whole.
 
     Raises:
         OutputError: the file cannot be written, or standard output is a terminal.
@@ -125,6 +135,7 @@ class LatentsWriter:
         class_names: Sequence[str] = (),
         precision: str = "float32",
         checkpoint_digest: str = "",
+        part: Part | None = None,
     ):
         if np.prod(feature_shape, dtype=int) != dimensions:
             raise ValueError(f"features of shape {tuple(feature_shape)} are not {dimensions} long")
@@ -137,7 +148,10 @@ class LatentsWriter:
             "precision": precision,
             "checkpoint": checkpoint_digest,
         }
+        if part:
+            self._attributes["part"] = str(part)
         self._class_names = tuple(class_names)
+        self._blocks = Blocks(max(1, _WRITTEN_BYTES // (4 * dimensions)))
         self._resources = contextlib.ExitStack()
 
     def __enter__(self) -> "LatentsWriter":
@@ -145,8 +159,11 @@ class LatentsWriter:
             path = self._path
             if str(path) == "-":
                 path = resources.enter_context(_to_standard_output())
+            elif Path(path).suffix in WRITERS:
+                path = resources.enter_context(_converted(Path(path)))
             self._file = resources.enter_context(writing(Path(path), "latents"))
             self._create()
+            resources.push(self._finish)
             self._resources = resources.pop_all()
         return self
 
@@ -179,13 +196,28 @@ class LatentsWriter:
                 f"features {features.shape}, {len(index)} positions and {len(names)} names "
                 f"are not rows of {self._dimensions}"
             )
-        columns = {"features": features, "index": index, "paths": [_encode(n) for n in names]}
+        columns = {
+            "features": features,
+            "index": np.asarray(index, np.int64),
+            "paths": np.array([_encode(name) for name in names], object),
+        }
         if self._class_names:
-            columns["labels"] = np.full(len(names), -1) if labels is None else labels
-        start, self.rows = self.rows, self.rows + len(features)
+            unknown = np.full(len(names), -1)
+            columns["labels"] = np.asarray(unknown if labels is None else labels, np.int32)
+        self.rows += len(features)
+        for block in self._blocks.add(columns):
+            self._write(block)
+
+    def _write(self, columns: dict[str, np.ndarray]) -> None:
         for column, values in columns.items():
-            self._file[column].resize(self.rows, axis=0)
-            self._file[column][start:] = values
+            dataset = self._file[column]
+            dataset.resize(len(dataset) + len(values), axis=0)
+            dataset[-len(values) :] = values
+
+    def _finish(self, kind: type[BaseException] | None, *_: object) -> None:
+        if kind is None:
+            for block in self._blocks.rest():
+                self._write(block)
 
     def _create(self) -> None:
         file, rows = self._file, max(1, _CHUNK_BYTES // (4 * self._dimensions))
@@ -212,8 +244,8 @@ def open_latents(text: str | Path) -> Latents:
     Args:
         text: an aetool latents file, a NumPy .npy or .npz (`features` and `labels`, `x` and `y`,
             or a single array), a .csv (columns of numbers, and `path` and `label` where there
-            are), or "-" for any of these on standard input. What a file is follows from its first
-            bytes, not from its name.
+            are), a .parquet, or "-" for any of these on standard input. What a file is follows from
+            its first bytes, not from its name.
 
     Raises:
         FormatError: the file cannot be read as any of these.
@@ -226,15 +258,18 @@ def open_latents(text: str | Path) -> Latents:
         if kind == "aetool":
             return _open_native(path, name)
         matrix = READERS[kind](path, name)
-    features = matrix.features
+    features, about = matrix.features, matrix.about
+    own = name if name == "standard input" else str(path.absolute())
     return Latents(
         features.reshape(len(features), -1),
-        index=np.arange(len(features)),
+        index=np.arange(len(features)) if matrix.index is None else matrix.index,
         paths=matrix.paths,
         labels=matrix.labels,
         class_names=matrix.class_names,
-        source=name if name == "standard input" else str(path.absolute()),
-        feature_shape=features.shape[1:],
+        source=about.get("source") or own,
+        feature_shape=about.get("feature_shape", features.shape[1:]),
+        precision=about.get("precision", ""),
+        checkpoint=about.get("checkpoint", ""),
         name=name,
     )
 
@@ -250,6 +285,8 @@ def _kind_of_file(path: Path, name: str) -> str:
         return "npy"
     if start.startswith(b"PK\x03\x04"):
         return "npz"
+    if start.startswith(b"PAR1"):
+        return "parquet"
     if start.startswith((b"aetool", b"\x89HDF")) or not start:
         return "aetool"
     return "csv" if name == "standard input" or path.suffix.lower() == ".csv" else "aetool"
@@ -280,6 +317,7 @@ def _read_format_1(file: h5py.File, name: str) -> Latents:
         feature_shape=read_integers(file, "feature_shape"),
         precision=read_text(file, "precision"),
         checkpoint=read_text(file, "checkpoint"),
+        part=_read_part(file, name),
         name=name,
     )
     if features.ndim != 2 or math.prod(latents.feature_shape) != features.shape[1]:
@@ -294,6 +332,15 @@ def _read_format_1(file: h5py.File, name: str) -> Latents:
         if low < -1 or high >= len(latents.class_names):
             raise damaged(name, "a label has no class name")
     return latents
+
+
+def _read_part(file: h5py.File, name: str) -> Part | None:
+    if "part" not in file.attrs:
+        return None
+    part = Part.parse(read_text(file, "part"))
+    if part is None:
+        raise damaged(name, "its part makes no sense")
+    return part
 
 
 def _read_lines(file: h5py.File, path: str) -> list[str]:
@@ -329,6 +376,17 @@ def _to_standard_output() -> Iterator[Path]:
             sys.stdout.flush()
             shutil.copyfileobj(whole, sys.stdout.buffer, 1 << 20)
             sys.stdout.buffer.flush()
+
+
+@contextlib.contextmanager
+def _converted(path: Path) -> Iterator[Path]:
+    """A file for latents that becomes, when it is complete, the file of another format."""
+    check_writer(path)
+    with tempfile.TemporaryDirectory(prefix="aetool-") as folder:
+        spool = Path(folder, "latents.h5")
+        yield spool
+        with open_latents(spool) as latents:
+            WRITERS[path.suffix](path, latents)
 
 
 @contextlib.contextmanager

@@ -1,15 +1,16 @@
-"""Features from other programs in place of latents: NumPy's .npy and .npz, and .csv."""
+"""Features from other programs in place of latents: NumPy's .npy and .npz, .csv and .parquet."""
 
 import array
 import contextlib
 import itertools
+import math
 import shutil
 import tempfile
 import tokenize
 import zipfile
 import zlib
-from collections.abc import Callable, Iterator, Sequence
-from dataclasses import dataclass
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from dataclasses import dataclass, field
 from pathlib import Path
 
 import numpy as np
@@ -20,6 +21,8 @@ from aetool.storage.tables import iterate_table
 # Names under which an .npz holds features and their labels.
 _PAIRS = (("features", "labels"), ("x", "y"))
 _NOT_FEATURES = {"path", "label"}
+# What an .npz of aetool's own says of its features beside their columns.
+_ABOUT = ("source", "feature_shape", "precision", "checkpoint", "class_names")
 
 
 @dataclass(frozen=True, slots=True)
@@ -31,12 +34,16 @@ class Matrix:
         paths: n names.
         labels: (n,) int32 positions in `class_names`, -1 where unknown; None without labels.
         class_names: () without labels.
+        index: (n,) int64 positions in the source; None where the file does not say.
+        about: `source`, `feature_shape`, `precision` and `checkpoint`, as far as the file says.
     """
 
     features: np.ndarray
     paths: list[str]
     labels: np.ndarray | None = None
     class_names: tuple[str, ...] = ()
+    index: np.ndarray | None = None
+    about: Mapping = field(default_factory=dict)
 
 
 def read_npy(path: Path, name: str) -> Matrix:
@@ -46,17 +53,27 @@ def read_npy(path: Path, name: str) -> Matrix:
 
 
 def read_npz(path: Path, name: str) -> Matrix:
-    """An .npz file: `features` and `labels`, `x` and `y`, or a single array. Never unpickles."""
+    """An .npz file: `features` and `labels`, `x` and `y`, or a single array. Never unpickles.
+
+    Beside `features` all that `exchange.write_npz` writes is read.
+    """
+    about, columns, labels = {}, {}, None
     with tempfile.TemporaryDirectory(prefix="aetool-") as folder:
         arrays = _Archive(path, Path(folder), name)
         key, label_key = _choose(arrays.keys, name)
         features = _check_features(arrays.map(key), name)
-        labels, class_names = None, ()
         if label_key in arrays.keys:
-            labels, class_names = _encode_labels(_label_column(arrays.map(label_key), name))
-    if labels is not None and len(labels) != len(features):
-        raise FormatError(f"{name} has {len(features)} rows and {len(labels)} labels")
-    return Matrix(features, _numbered(len(features), f"{key}/"), labels, class_names)
+            labels = _label_column(arrays.map(label_key), name)
+        if key == "features":
+            about = {k: arrays.map(k).tolist() for k in _ABOUT if k in arrays.keys}
+            columns = {k: arrays.map(k) for k in ("paths", "index") if k in arrays.keys}
+    paths = columns.get("paths", np.asarray(_numbered(len(features), f"{key}/")))
+    if paths.ndim != 1 or paths.dtype.kind not in "SU":
+        raise FormatError(f"{name} holds paths of type {paths.dtype}, shape {paths.shape}")
+    index = columns.get("index")
+    if index is not None and (index.ndim != 1 or index.dtype.kind not in "iu"):
+        raise FormatError(f"{name} holds an index of type {index.dtype}, shape {index.shape}")
+    return _described(name, features, _label_column(paths, name), labels, index, about)
 
 
 def read_csv(path: Path, name: str) -> Matrix:
@@ -88,11 +105,73 @@ def read_csv(path: Path, name: str) -> Matrix:
     return Matrix(features, paths or _numbered(len(features)), codes, class_names)
 
 
+def read_parquet(path: Path, name: str) -> Matrix:
+    """A .parquet file: columns of numbers or one of lists, `features`; `path` and `label` apart."""
+    from aetool.storage import parquet
+
+    with tempfile.TemporaryDirectory(prefix="aetool-") as folder:
+        features, columns, about = parquet.read_columns(path, name, Path(folder))
+    _check_features(features, name)
+    index = columns.get("index")
+    if index is not None:
+        if not all(isinstance(position, int) for position in index):
+            raise FormatError(f"{name} has an index that is no column of whole numbers")
+        index = np.asarray(index, np.int64)
+    paths = columns.get("path", _numbered(len(features)))
+    return _described(name, features, paths, columns.get("label"), index, about)
+
+
 READERS: dict[str, Callable[[Path, str], Matrix]] = {
     "npy": read_npy,
     "npz": read_npz,
     "csv": read_csv,
+    "parquet": read_parquet,
 }
+
+
+def _described(
+    name: str,
+    features: np.ndarray,
+    paths: list[str],
+    labels: list[str] | None,
+    index: np.ndarray | None,
+    about: Mapping,
+) -> Matrix:
+    """The matrix of a file that may say what aetool's own files say, every claim checked."""
+    for what, column in (("paths", paths), ("labels", labels), ("positions", index)):
+        if column is not None and len(column) != len(features):
+            raise FormatError(f"{name} has {len(features)} rows and {len(column)} {what}")
+    texts = [about.get(key, "") for key in ("source", "precision", "checkpoint")]
+    shape = about.get("feature_shape", features.shape[1:])
+    given = about.get("class_names")
+    lists = (list, tuple)
+    if (
+        not all(isinstance(text, str) for text in texts + list(given or ()))
+        or not isinstance(shape, lists)
+        or not all(isinstance(side, int) for side in shape)
+        or math.prod(shape) != math.prod(features.shape[1:])
+        or not isinstance(given, (*lists, type(None)))
+    ):
+        raise FormatError(f"{name} is damaged: its description makes no sense", "make it again")
+    codes, class_names = None, ()
+    if labels is not None and (given or any(labels)):
+        codes, class_names = _encode_labels(labels, given)
+        if (codes < -1).any():
+            raise FormatError(f"{name} is damaged: a label has no class name", "make it again")
+    source, precision, checkpoint = texts
+    return Matrix(
+        features,
+        paths,
+        codes,
+        class_names,
+        index,
+        {
+            "source": source,
+            "feature_shape": tuple(shape),
+            "precision": precision,
+            "checkpoint": checkpoint,
+        },
+    )
 
 
 class _Archive:
@@ -160,13 +239,19 @@ def _label_column(labels: np.ndarray, name: str) -> list[str]:
     return [v.decode() if isinstance(v, bytes) else str(v) for v in labels.ravel().tolist()]
 
 
-def _encode_labels(labels: Sequence[str]) -> tuple[np.ndarray, tuple[str, ...]]:
-    """Positions in the sorted class names: by value where all are whole numbers; "" is unknown."""
-    names = set(labels) - {""}
-    numeric = all(name.removeprefix("-").isdecimal() for name in names)
-    class_names = tuple(sorted(names, key=int if numeric else None))
+def _encode_labels(
+    labels: Sequence[str], class_names: Sequence[str] | None = None
+) -> tuple[np.ndarray, tuple[str, ...]]:
+    """Positions in the class names, -1 for "", which is unknown, and -2 for one not among them.
+
+    Where the names are not given they are sorted, by value where all are whole numbers.
+    """
+    if class_names is None:
+        names = set(labels) - {""}
+        numeric = all(name.removeprefix("-").isdecimal() for name in names)
+        class_names = sorted(names, key=int if numeric else None)
     codes = {"": -1} | {name: code for code, name in enumerate(class_names)}
-    return np.array([codes[label] for label in labels], np.int32), class_names
+    return np.array([codes.get(label, -2) for label in labels], np.int32), tuple(class_names)
 
 
 def _numbered(count: int, prefix: str = "") -> list[str]:

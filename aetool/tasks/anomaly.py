@@ -10,15 +10,17 @@ import numpy as np
 
 from aetool.analysis import anomaly
 from aetool.errors import Failure, ImageError, UsageError
-from aetool.images.source import MAX_PIXELS, Source, open_source
+from aetool.images.source import MAX_PIXELS, Source
 from aetool.inference.prepare import prepare, restore_whole
-from aetool.inference.stream import Item, Outputs, Progress, stream
+from aetool.inference.stream import Item, Outputs, Progress
+from aetool.inference.workplace import workplace
 from aetool.storage.atomic import locked
 from aetool.storage.checkpoint import Checkpoint
-from aetool.storage.tables import write_table
+from aetool.storage.shards import Shard
 from aetool.tasks.encode import note_pages
 from aetool.tasks.outputs import write_picture
 from aetool.tasks.reconstruct import RECONSTRUCTION, make_reconstructor, read_reconstructor
+from aetool.tasks.shards import open_shard, part_of, write_rows
 
 HEADER = ("path", "label", "score", "p_value", "anomaly")
 CALIBRATION_SCORES = "calibration/scores"
@@ -55,6 +57,42 @@ class AnomalyResult:
     auroc: float | None
 
 
+@dataclass(frozen=True, slots=True)
+class _Scoring:
+    """What is done to each picture.
+
+    Args:
+        pictures: the source.
+        stored: the model of normal ones.
+        painter: draws heatmaps, if they are asked for.
+        precision, batch_size, max_pixels: as `score_images`.
+    """
+
+    pictures: Source
+    stored: Checkpoint
+    painter: "_Painter | None"
+    precision: str
+    batch_size: int | None
+    max_pixels: int
+
+    def load(self, i: int) -> Item:
+        preprocessing = self.stored.metadata["preprocessing"]
+        size = tuple(preprocessing["size"])
+        # Reduced as in training, whose held-out pictures set the threshold.
+        picture = self.pictures.load(i, max_pixels=self.max_pixels, reduce_to=size)
+        return Item(i, prepare(picture.pixels, preprocessing, size), picture.frames)
+
+    def make_engine(self):
+        return make_reconstructor(self.stored, self.precision, self.batch_size)
+
+    def finish(self, item: Item, outputs: Outputs) -> tuple[float, int]:
+        """(score, pages of the file)."""
+        errors = anomaly.error_maps(item.inputs, outputs[RECONSTRUCTION])
+        if self.painter:
+            self.painter.paint(self.pictures, item.index, errors)
+        return errors.mean(), item.payload
+
+
 def score_images(
     source: str,
     output: Path | None,
@@ -68,6 +106,8 @@ def score_images(
     batch_size: int | None = None,
     precision: str = "auto",
     max_pixels: int = MAX_PIXELS,
+    shard: Shard | None = None,
+    scheduler: str | None = None,
     progress: Progress | None = None,
     note: Callable[[str], None] | None = None,
 ) -> AnomalyResult:
@@ -89,6 +129,8 @@ def score_images(
         batch_size: pictures a batch; by default chosen from the picture size.
         precision: "float32" or "bfloat16"; "auto" is what the calibration used.
         max_pixels: refuse larger pictures.
+        shard: the share of the pictures to score, for `merge` to join.
+        scheduler: address of a Dask cluster to score on.
         progress: called with (pictures done or failed, pictures in all).
         note: called with a line worth telling.
 
@@ -108,39 +150,31 @@ def score_images(
             "give --threshold SCORE, or train with validation pictures",
         )
     precision = _precision(precision, judge, tell)
-    pictures = open_source(source, exclude=heatmaps)
+    pictures = open_shard(source, shard, exclude=heatmaps)
     painter = _Painter(pictures, stored, heatmaps, overlay, judge, max_pixels) if heatmaps else None
-    preprocessing = stored.metadata["preprocessing"]
-    size = tuple(preprocessing["size"])
     several_pages: list[int] = []
     scores = np.full(len(pictures), np.nan)
 
-    def load(i: int) -> Item:
-        # Reduced as in training, whose held-out pictures set the threshold.
-        picture = pictures.load(i, max_pixels=max_pixels, reduce_to=size)
-        if picture.frames > 1:
+    def take(i: int, result: tuple[float, int]) -> None:
+        scores[i], pages = result
+        if pages > 1:
             several_pages.append(i)
-        return Item(i, prepare(picture.pixels, preprocessing, size))
-
-    def finish(item: Item, outputs: Outputs) -> None:
-        errors = anomaly.error_maps(item.inputs, outputs[RECONSTRUCTION])
-        if painter:
-            painter.paint(item.index, errors)
-        scores[item.index] = errors.mean()
 
     lock_table = locked(output) if output else nullcontext()
-    lock_folder = locked(heatmaps) if heatmaps else nullcontext()
-    with lock_table, lock_folder:
-        failures = stream(
-            pictures,
-            range(len(pictures)),
-            load,
-            lambda: make_reconstructor(stored, precision, batch_size),
-            finish,
-            progress=progress,
-        )
+    lock_folder = locked(heatmaps, part=str(shard or "")) if heatmaps else nullcontext()
+    with lock_table, lock_folder, workplace(scheduler) as place:
+        precision = place.resolve(precision)
+        work = _Scoring(pictures, stored, painter, precision, batch_size, max_pixels)
+        failures = place.stream(work, range(len(pictures)), take, progress)
         scored = np.flatnonzero(~np.isnan(scores))
-        write_table(output, HEADER, _rows(pictures, scored, scores, judge))
+        settings = ("anomaly", stored.digest, judge.threshold, precision)
+        write_rows(
+            output,
+            HEADER,
+            _rows(pictures, scored, scores, judge),
+            part_of(pictures, shard, settings),
+            map(pictures.position, scored),
+        )
     note_pages(note, several_pages)
     return AnomalyResult(
         read=len(scored),
@@ -245,30 +279,34 @@ class _Painter:
         judge: _Judge,
         max_pixels: int,
     ):
-        self.pictures = pictures
-        self.folder = folder
+        self.folder = folder.absolute()  # a worker of a cluster stands in another one
         self.overlay = overlay
         self.max_pixels = max_pixels
         self.how = stored.metadata["preprocessing"]["fit"]
         low, high = stored.metadata["preprocessing"]["range"]
         reference = judge.threshold
         self.top = HEATMAP_TOP**2 * reference if reference else (high - low) ** 2
+        # Names clash in the whole of SOURCE, whichever shard of it this is.
+        self.taken: dict[int, str] = {}  # position: the earlier picture that has its heatmap's name
         first: dict[Path, int] = {}
-        self.first = {i: first.setdefault(self.path(i), i) for i in range(len(pictures))}
+        whole = pictures.whole
+        for position in range(len(whole)):
+            holder = first.setdefault(self.path(whole.name(position)), position)
+            if holder != position:
+                self.taken[position] = whole.name(holder)
 
-    def path(self, i: int) -> Path:
+    def path(self, name: str) -> Path:
         """NAME.png; another format's suffix stays before it."""
-        name = PurePosixPath(self.pictures.name(i))
-        return self.folder / (name if name.suffix.lower() == ".png" else f"{name}.png")
+        path = PurePosixPath(name)
+        return self.folder / (path if path.suffix.lower() == ".png" else f"{path}.png")
 
-    def paint(self, i: int, errors: np.ndarray) -> None:
+    def paint(self, pictures: Source, i: int, errors: np.ndarray) -> None:
         from aetool.plots.heatmap import heatmap, levels, overlay
 
-        if self.first[i] != i:
-            other = self.pictures.name(self.first[i])
+        other = self.taken.get(pictures.position(i))
+        if other is not None:
             raise ImageError(f"its heatmap would have the name of that of {other}")
-        pixels = self.pictures.load(i, max_pixels=self.max_pixels).pixels
+        pixels = pictures.load(i, max_pixels=self.max_pixels).pixels
         level = restore_whole(levels(errors, self.top), pixels.shape[:2], self.how)
-        write_picture(
-            self.path(i), overlay(level, pixels) if self.overlay else heatmap(level), None
-        )
+        drawn = overlay(level, pixels) if self.overlay else heatmap(level)
+        write_picture(self.path(pictures.name(i)), drawn, None)

@@ -10,13 +10,15 @@ from pathlib import Path
 import numpy as np
 
 from aetool.errors import Failure, FormatError
-from aetool.images.source import MAX_PIXELS, Source, open_source
+from aetool.images.source import MAX_PIXELS, Source
 from aetool.inference.prepare import prepare
-from aetool.inference.stream import Item, Progress, predictions
+from aetool.inference.stream import Item, Outputs, Progress
+from aetool.inference.workplace import workplace
 from aetool.storage.atomic import locked
 from aetool.storage.checkpoint import Checkpoint, read_checkpoint
-from aetool.storage.tables import write_table
+from aetool.storage.shards import Shard
 from aetool.tasks.encode import note_pages
+from aetool.tasks.shards import open_shard, part_of, write_rows
 
 HEADER = ("path", "label", "predicted", "probability")
 PROBABILITIES = "probabilities"
@@ -45,6 +47,48 @@ class ClassifyResult:
     accuracy: float | None
 
 
+@dataclass(frozen=True, slots=True)
+class _Classifying:
+    """What is done to each picture.
+
+    Args:
+        pictures: the source.
+        stored: the classifier.
+        probabilities: keep those of every class, not the highest alone.
+        precision, batch_size, max_pixels: as `classify_images`.
+    """
+
+    pictures: Source
+    stored: Checkpoint
+    probabilities: bool
+    precision: str
+    batch_size: int | None
+    max_pixels: int
+
+    def load(self, i: int) -> Item:
+        preprocessing = self.stored.metadata["preprocessing"]
+        size = tuple(preprocessing["size"])
+        picture = self.pictures.load(i, max_pixels=self.max_pixels, reduce_to=size)
+        return Item(i, prepare(picture.pixels, preprocessing, size), picture.frames)
+
+    def make_engine(self):
+        # Imported when the first picture has been read: TensorFlow costs seconds.
+        from aetool.inference.engine import Engine
+        from aetool.inference.load import rebuild
+
+        # The part to the probabilities alone: the reconstruction is not wanted here.
+        model = rebuild(self.stored, encode=True, layer=PROBABILITIES).model
+        return Engine(model, precision=self.precision, batch_size=self.batch_size)
+
+    def gather(
+        self, items: list[Item], outputs: Outputs
+    ) -> tuple[np.ndarray, np.ndarray, list[int]]:
+        """(class numbers (n,), probabilities (n, classes or 1), pages of each file)."""
+        (rows,) = outputs.values()
+        kept = rows if self.probabilities else rows.max(axis=1, keepdims=True)
+        return rows.argmax(axis=1), kept, [item.payload for item in items]
+
+
 def classify_images(
     source: str,
     output: Path | None,
@@ -54,6 +98,8 @@ def classify_images(
     batch_size: int | None = None,
     precision: str = "auto",
     max_pixels: int = MAX_PIXELS,
+    shard: Shard | None = None,
+    scheduler: str | None = None,
     progress: Progress | None = None,
     note: Callable[[str], None] | None = None,
 ) -> ClassifyResult:
@@ -67,6 +113,8 @@ def classify_images(
         batch_size: pictures a batch; by default chosen from the picture size.
         precision: "auto", "float32" or "bfloat16".
         max_pixels: refuse larger pictures.
+        shard: the share of the pictures to classify, for `merge` to join.
+        scheduler: address of a Dask cluster to classify on.
         progress: called with (pictures done or failed, pictures in all).
         note: called with a line worth telling.
 
@@ -76,43 +124,29 @@ def classify_images(
     started = time.perf_counter()
     stored = read_checkpoint(checkpoint)
     classes = _classes(stored, checkpoint)
-    pictures = open_source(source)
-    preprocessing = stored.metadata["preprocessing"]
-    size = tuple(preprocessing["size"])
+    pictures = open_shard(source, shard)
     several_pages: list[int] = []
     numbers: list[int] = []
     predicted: list[np.ndarray] = []
     kept: list[np.ndarray] = []
     failures: list[Failure] = []
-
-    def load(i: int) -> Item:
-        picture = pictures.load(i, max_pixels=max_pixels, reduce_to=size)
-        if picture.frames > 1:
-            several_pages.append(i)
-        return Item(i, prepare(picture.pixels, preprocessing, size))
-
-    def make_engine():
-        # Imported when the first picture has been read: TensorFlow costs seconds.
-        from aetool.inference.engine import Engine
-        from aetool.inference.load import rebuild
-
-        # The part to the probabilities alone: the reconstruction is not wanted here.
-        model = rebuild(stored, encode=True, layer=PROBABILITIES).model
-        return Engine(model, precision=precision, batch_size=batch_size)
-
-    with locked(output) if output else nullcontext():
-        batches = predictions(
-            pictures, range(len(pictures)), load, make_engine, failures, progress=progress
-        )
-        with closing(batches):
-            for items, outputs in batches:
-                (rows,) = outputs.values()
-                numbers += [item.index for item in items]
-                predicted.append(rows.argmax(axis=1))
-                kept.append(rows if probabilities else rows.max(axis=1, keepdims=True))
+    with locked(output) if output else nullcontext(), workplace(scheduler) as place:
+        precision = place.resolve(precision)
+        work = _Classifying(pictures, stored, probabilities, precision, batch_size, max_pixels)
+        with closing(place.batches(work, range(len(pictures)), failures, progress)) as batches:
+            for found, (best, rows, frames) in batches:
+                numbers += found
+                predicted.append(best)
+                kept.append(rows)
+                several_pages += [i for i, pages in zip(found, frames, strict=True) if pages > 1]
         columns = [f"probability_{name}" for name in classes] if probabilities else []
-        rows = _rows(pictures, numbers, classes, predicted, kept, len(columns))
-        write_table(output, [*HEADER, *columns], rows)
+        write_rows(
+            output,
+            [*HEADER, *columns],
+            _rows(pictures, numbers, classes, predicted, kept, len(columns)),
+            part_of(pictures, shard, ("classify", stored.digest, precision)),
+            map(pictures.position, numbers),
+        )
     note_pages(note, several_pages)
     chosen = np.concatenate(predicted) if predicted else np.zeros(0, int)
     accuracy = _accuracy(pictures, numbers, classes, chosen, note or (lambda text: None))

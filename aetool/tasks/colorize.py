@@ -23,13 +23,16 @@ from aetool.images.chroma import (
 from aetool.images.color import annealed_mean
 from aetool.images.decode import Picture, fit
 from aetool.images.quality import PSNR_CEILING
-from aetool.images.source import MAX_PIXELS, Source, open_source
+from aetool.images.source import MAX_PIXELS, Source
 from aetool.images.write import output_name
 from aetool.inference.prepare import prepare
-from aetool.inference.stream import Item, Outputs, Progress, stream
+from aetool.inference.stream import Item, Outputs, Progress
+from aetool.inference.workplace import workplace
 from aetool.storage.checkpoint import Checkpoint, read_checkpoint
+from aetool.storage.shards import Shard
 from aetool.tasks.encode import note_pages
-from aetool.tasks.outputs import output_folder, planned, write_picture
+from aetool.tasks.outputs import Target, output_folder, planned, write_picture
+from aetool.tasks.shards import check_output, open_shard
 
 COMPARISON_SIDE = 1024  # the longer side of each picture in a strip, at most
 
@@ -73,6 +76,62 @@ class _Work:
         return self.picture.pixels.nbytes + (0 if self.truth is None else self.truth.nbytes)
 
 
+@dataclass(frozen=True, slots=True)
+class _Colouring:
+    """What is done to each picture.
+
+    Args:
+        pictures: the source.
+        stored: the colorizer.
+        decoder: what it says of its input and output.
+        target: where the results go; None writes none.
+        keep_truth: whether the colours of pictures that have them are of use.
+        saturation, evaluate, compare, batch_size, precision, max_pixels: as `colorize_images`.
+    """
+
+    pictures: Source
+    stored: Checkpoint
+    decoder: "_Decoder"
+    target: Target | None
+    keep_truth: bool
+    saturation: float
+    evaluate: bool
+    compare: Path | None
+    batch_size: int | None
+    precision: str
+    max_pixels: int
+
+    def load(self, i: int) -> Item:
+        picture = self.pictures.load(i, max_pixels=self.max_pixels)
+        work = _Work(
+            replace(picture, pixels=grey_of(picture.pixels)),
+            picture.pixels if self.keep_truth and _in_color(picture.pixels) else None,
+        )
+        inputs = prepare(work.picture.pixels, self.decoder.preprocessing, self.decoder.size)
+        return Item(i, inputs, work, work.nbytes)
+
+    def make_engine(self):
+        # Imported when the first picture has been read: TensorFlow costs seconds.
+        from aetool.inference.engine import Engine
+        from aetool.inference.load import rebuild
+
+        model = rebuild(self.stored).model
+        return Engine(model, precision=self.precision, batch_size=self.batch_size)
+
+    def finish(self, item: Item, outputs: Outputs) -> tuple[int, tuple[float, ...] | None]:
+        """(pages of the file, its scores where they are asked for)."""
+        work: _Work = item.payload
+        grey, name = work.picture.pixels, self.pictures.name(item.index)
+        colored = join(grey, self.decoder.chroma(outputs, grey), self.saturation)
+        if self.target is not None:
+            write_picture(self.target.path(name), colored, work.picture)
+        if self.compare is not None:
+            strip = _strip(grey, colored, work.truth)
+            write_picture(self.compare / output_name(name), strip, work.picture)
+        scored = self.evaluate and work.truth is not None
+        return work.picture.frames, _scores(grey, colored, work.truth) if scored else None
+
+
 def colorize_images(
     source: str,
     out: Path | None,
@@ -85,6 +144,8 @@ def colorize_images(
     batch_size: int | None = None,
     precision: str = "auto",
     max_pixels: int = MAX_PIXELS,
+    shard: Shard | None = None,
+    scheduler: str | None = None,
     progress: Progress | None = None,
     note: Callable[[str], None] | None = None,
 ) -> ColorizeResult:
@@ -102,6 +163,8 @@ def colorize_images(
         overwrite: colour again what is newer than its input and the checkpoint.
         batch_size, precision: of the engine.
         max_pixels: larger pictures are left out.
+        shard: the share of the pictures to colour.
+        scheduler: address of a Dask cluster to colour on.
         progress: called with (done, total).
         note: called with remarks for people.
 
@@ -117,56 +180,53 @@ def colorize_images(
     if not 0 <= saturation <= 10:
         raise UsageError(f"--saturation {saturation} is not between 0 and 10")
     path = checkpoint or shipped_checkpoint()
-    decoder = _Decoder(path, read_checkpoint(path, weights=False))
-    pictures = open_source(source, exclude=output_folder(out) if out else None)
-    _check_compare(compare, out, pictures)
-    keep_truth = evaluate or compare is not None
+    stored = read_checkpoint(path)
+    decoder = _Decoder(path, stored)
+    check_output(out, scheduler)
+    pictures = open_shard(source, shard, exclude=output_folder(out) if out else None)
+    _check_compare(compare, out, pictures.whole)
     several_pages: list[int] = []
     scores: dict[int, tuple[float, ...]] = {}
 
-    def load(i: int) -> Item:
-        picture = pictures.load(i, max_pixels=max_pixels)
-        if picture.frames > 1:
+    def take(i: int, result: tuple[int, tuple[float, ...] | None]) -> None:
+        pages, measured = result
+        if pages > 1:
             several_pages.append(i)
-        work = _Work(
-            replace(picture, pixels=grey_of(picture.pixels)),
-            picture.pixels if keep_truth and _in_color(picture.pixels) else None,
-        )
-        inputs = prepare(work.picture.pixels, decoder.preprocessing, decoder.size)
-        return Item(i, inputs, work, work.nbytes)
-
-    def make_engine():
-        # Here, and not above: a run with nothing to do must not wait for TensorFlow.
-        from aetool.inference.engine import Engine
-        from aetool.inference.load import load_model
-
-        return Engine(load_model(path).model, precision=precision, batch_size=batch_size)
+        if measured:
+            scores[i] = measured
 
     with ExitStack() as stack:
         results = None
         if out is not None:
             results = stack.enter_context(
-                planned(pictures, source, out, checkpoint=path, overwrite=overwrite or evaluate)
+                planned(
+                    pictures,
+                    source,
+                    out,
+                    checkpoint=path,
+                    overwrite=overwrite or evaluate,
+                    shard=shard,
+                )
             )
-
-        def finish(item: Item, outputs: Outputs) -> None:
-            work: _Work = item.payload
-            grey = work.picture.pixels
-            colored = join(grey, decoder.chroma(outputs, grey), saturation)
-            if results is not None:
-                write_picture(results.path(item.index), colored, work.picture)
-            if compare is not None:
-                strip = _strip(grey, colored, work.truth)
-                name = output_name(pictures.name(item.index))
-                write_picture(compare / name, strip, work.picture)
-            if evaluate and work.truth is not None:
-                scores[item.index] = _scores(grey, colored, work.truth)
-
         todo = range(len(pictures)) if results is None else results.todo
         failed = list(results.failures) if results else []
         clashes = len(failed)
         if todo:
-            failed += stream(pictures, todo, load, make_engine, finish, progress=progress)
+            place = stack.enter_context(workplace(scheduler))
+            work = _Colouring(
+                pictures,
+                stored,
+                decoder,
+                results and results.target,
+                evaluate or compare is not None,
+                saturation,
+                evaluate,
+                compare and compare.absolute(),
+                batch_size,
+                place.resolve(precision),
+                max_pixels,
+            )
+            failed += place.stream(work, todo, take, progress)
 
     note_pages(note, several_pages)
     read = len(todo) - (len(failed) - clashes)

@@ -9,12 +9,15 @@ from pathlib import Path
 import numpy as np
 
 from aetool.errors import Failure, ImageError, UsageError
-from aetool.images.source import MAX_PIXELS, Source, open_source
+from aetool.images.source import MAX_PIXELS, Source
 from aetool.inference.prepare import prepare
-from aetool.inference.stream import Item, Progress, predictions
+from aetool.inference.stream import Item, Outputs, Progress
+from aetool.inference.workplace import workplace
 from aetool.storage.atomic import locked
-from aetool.storage.checkpoint import read_checkpoint
+from aetool.storage.checkpoint import Checkpoint, read_checkpoint
 from aetool.storage.latents import LatentsWriter
+from aetool.storage.shards import Shard
+from aetool.tasks.shards import open_shard, part_of
 
 STDOUT = "-"
 POOLS = ("none", "mean")
@@ -47,13 +50,67 @@ class EncodeResult:
 class _Pixels:
     """Stands where the engine stands when the pixels themselves are wanted."""
 
-    precision = "float32"
-
     def __init__(self, size: tuple[int, int]):
         self.batch_size = max(1, _PIXELS_PER_BATCH // (size[0] * size[1]))
 
     def predict(self, batch: np.ndarray) -> dict[str, np.ndarray]:
         return {"pixels": batch}
+
+
+@dataclass(frozen=True, slots=True)
+class _Encoding:
+    """What is done to each picture.
+
+    Args:
+        pictures: the source.
+        stored: the model; None for the pixels themselves.
+        preprocessing: the model's, or what keeps the pixels.
+        layer, pool, precision, batch_size, max_pixels: as `encode_images`.
+    """
+
+    pictures: Source
+    stored: Checkpoint | None
+    preprocessing: dict
+    layer: str | None
+    pool: str
+    precision: str
+    batch_size: int | None
+    max_pixels: int
+
+    @property
+    def size(self) -> tuple[int, int]:
+        return tuple(self.preprocessing["size"])
+
+    def load(self, i: int) -> Item:
+        picture = self.pictures.load(i, max_pixels=self.max_pixels, reduce_to=self.size)
+        return Item(i, prepare(picture.pixels, self.preprocessing, self.size), picture.frames)
+
+    def make_engine(self):
+        if self.stored is None:
+            return _Pixels(self.size)
+        # Imported when the first picture has been read: TensorFlow costs seconds.
+        from aetool.inference.engine import Engine
+
+        return Engine(self._encoder(), precision=self.precision, batch_size=self.batch_size)
+
+    def _encoder(self):
+        from aetool.inference.load import rebuild
+
+        return rebuild(self.stored, encode=True, layer=self.layer).model
+
+    def gather(self, items: list[Item], outputs: Outputs) -> tuple[np.ndarray, list[int]]:
+        """(latents of a batch, pages of each of its files)."""
+        (features,) = outputs.values()
+        if self.pool == "mean" and features.ndim == 4:
+            features = features.mean(axis=(1, 2))
+        return features, [item.payload for item in items]
+
+    def feature_shape(self) -> tuple[int, ...]:
+        """The shape of a row, where there is none to see it by."""
+        shape = (*self.size, self.preprocessing["channels"])
+        if self.stored:
+            shape = tuple(self._encoder().output_shape[1:])
+        return shape[2:] if self.pool == "mean" and len(shape) == 3 else shape
 
 
 def encode_images(
@@ -68,6 +125,8 @@ def encode_images(
     batch_size: int | None = None,
     precision: str = "auto",
     max_pixels: int = MAX_PIXELS,
+    shard: Shard | None = None,
+    scheduler: str | None = None,
     progress: Progress | None = None,
     note: Callable[[str], None] | None = None,
 ) -> EncodeResult:
@@ -85,6 +144,9 @@ def encode_images(
         batch_size: pictures a batch; by default chosen from the picture size.
         precision: "auto", "float32" or "bfloat16".
         max_pixels: refuse larger pictures.
+        shard: the share of the pictures to encode, for `merge` to join; its file is written even
+            where it has no row.
+        scheduler: address of a Dask cluster to encode on.
         progress: called with (pictures done or failed, pictures in all).
         note: called with a line worth telling.
 
@@ -102,68 +164,67 @@ def encode_images(
         raise UsageError("--size goes with --pixels", "a model's latents are taken at its own size")
     started = time.perf_counter()
     stored = None if pixels else read_checkpoint(checkpoint)
-    pictures = open_source(source)
-    if stored:
-        preprocessing, digest = stored.metadata["preprocessing"], stored.digest
-    else:
-        preprocessing, digest = _as_they_are(pictures, size, max_pixels), ""
-    shape = tuple(preprocessing["size"])
+    pictures = open_shard(source, shard)
+    preprocessing = (
+        stored.metadata["preprocessing"]
+        if stored
+        else _as_they_are(pictures.whole, size, max_pixels)
+    )
     several_pages: list[int] = []
-    engine = None
-
-    def load(i: int) -> Item:
-        picture = pictures.load(i, max_pixels=max_pixels, reduce_to=shape)
-        if picture.frames > 1:
-            several_pages.append(i)
-        return Item(i, prepare(picture.pixels, preprocessing, shape))
-
-    def make_engine():
-        nonlocal engine
-        engine = (
-            _Pixels(shape)
-            if stored is None
-            else _make_encoder(stored, layer, precision, batch_size)
-        )
-        return engine
-
     failures: list[Failure] = []
     rows, dimensions = 0, None
     with ExitStack() as stack:
         if str(output) != STDOUT:
             stack.enter_context(locked(Path(output)))
-        batches = stack.enter_context(
-            closing(
-                predictions(
-                    pictures, range(len(pictures)), load, make_engine, failures, progress=progress
-                )
-            )
+        place = stack.enter_context(workplace(scheduler))
+        work = _Encoding(
+            pictures,
+            stored,
+            preprocessing,
+            layer,
+            pool,
+            place.resolve(precision) if stored else "float32",
+            batch_size,
+            max_pixels,
         )
         writer = None
-        for items, outputs in batches:
-            (features,) = outputs.values()
-            if pool == "mean" and features.ndim == 4:
-                features = features.mean(axis=(1, 2))
+
+        def make_writer(feature_shape: tuple[int, ...]) -> LatentsWriter:
+            return stack.enter_context(
+                LatentsWriter(
+                    output,
+                    dimensions=int(np.prod(feature_shape)),
+                    feature_shape=feature_shape,
+                    source=pictures.root,
+                    class_names=pictures.class_names,
+                    precision=work.precision,
+                    checkpoint_digest=stored.digest if stored else "",
+                    part=part_of(
+                        pictures,
+                        shard,
+                        ("encode", stored and stored.digest, layer, pool, work.size),
+                    ),
+                )
+            )
+
+        batches = place.batches(work, range(len(pictures)), failures, progress)
+        stack.enter_context(closing(batches))
+        for numbers, (features, frames) in batches:
             if writer is None:
                 dimensions = int(np.prod(features.shape[1:]))
-                writer = stack.enter_context(
-                    LatentsWriter(
-                        output,
-                        dimensions=dimensions,
-                        feature_shape=features.shape[1:],
-                        source=pictures.root,
-                        class_names=pictures.class_names,
-                        precision=engine.precision,
-                        checkpoint_digest=digest,
-                    )
-                )
-            numbers = [item.index for item in items]
+                writer = make_writer(features.shape[1:])
             writer.append(
-                features.reshape(len(items), -1),
+                features,
                 [pictures.position(i) for i in numbers],
                 [pictures.name(i) for i in numbers],
                 [pictures.label(i) for i in numbers],
             )
-            rows += len(items)
+            several_pages += [i for i, pages in zip(numbers, frames, strict=True) if pages > 1]
+            rows += len(numbers)
+        if writer is None and shard:
+            shape = work.feature_shape()
+            dimensions = int(np.prod(shape))
+            make_writer(shape)
     note_pages(note, several_pages)
     seconds = time.perf_counter() - started
     return EncodeResult(rows, rows, 0, failures, seconds, rows, dimensions)
@@ -175,15 +236,6 @@ def note_pages(note: Callable[[str], None] | None, several_pages: list[int]) -> 
         count = len(several_pages)
         files = "1 picture has" if count == 1 else f"{count} pictures have"
         note(f"{files} several pages or frames; the first was taken")
-
-
-def _make_encoder(stored, layer: str | None, precision: str, batch_size: int | None):
-    # Imported when the first picture has been read: TensorFlow costs seconds.
-    from aetool.inference.engine import Engine
-    from aetool.inference.load import rebuild
-
-    model = rebuild(stored, encode=True, layer=layer).model
-    return Engine(model, precision=precision, batch_size=batch_size)
 
 
 def _as_they_are(source: Source, size: tuple[int, int] | None, max_pixels: int) -> dict:

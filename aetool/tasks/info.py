@@ -7,10 +7,13 @@ from aetool.models.specs import FAMILIES
 from aetool.storage.checkpoint import read_checkpoint
 from aetool.storage.container import container_kind, open_container
 from aetool.storage.latents import open_latents
+from aetool.tasks.layers import Layer, describe_layers
 from aetool.tasks.recipes import read_recipe, recipe_names
+from aetool.tasks.training_command import training_command
 
 # What no optimizer changes: the running statistics of batch normalization.
 NON_TRAINABLE = ("moving_mean", "moving_variance")
+HISTORY = "history/"
 
 
 @dataclass(frozen=True, slots=True)
@@ -41,6 +44,9 @@ class CheckpointInfo:
         training: recipe, options, seed, epochs, data digest, versions.
         metrics: measured at the end of training.
         calibration: thresholds for `anomaly`, and the precision they were measured in.
+        command: what made it, ready for a shell; None where the file does not tell.
+        history: what was measured each epoch, name -> values.
+        layers: of the network, in its order.
     """
 
     format: int
@@ -53,6 +59,9 @@ class CheckpointInfo:
     training: dict
     metrics: dict
     calibration: dict | None
+    command: str | None
+    history: dict[str, list[float]]
+    layers: list[Layer]
 
 
 @dataclass(frozen=True, slots=True)
@@ -113,7 +122,24 @@ def _describe_checkpoint(path: Path) -> CheckpointInfo:
         training=metadata["training"],
         metrics=metadata["metrics"],
         calibration=metadata["calibration"],
+        command=training_command(metadata["training"], str(path).removesuffix(".train")),
+        history={
+            name.removeprefix(HISTORY): array.ravel().tolist()
+            for name, array in checkpoint.arrays.items()
+            if name.startswith(HISTORY)
+        },
+        layers=describe_layers(checkpoint.keras_config, checkpoint.weights),
     )
+
+
+def layer_names(path: Path) -> list[str]:
+    """The names of a checkpoint's layers, for completion.
+
+    Raises:
+        FormatError: it is no checkpoint, or damaged.
+    """
+    checkpoint = read_checkpoint(path, weights=False)
+    return [layer.name for layer in describe_layers(checkpoint.keras_config, {})]
 
 
 def _describe_latents(path: Path) -> LatentsInfo:

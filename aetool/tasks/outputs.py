@@ -14,9 +14,29 @@ from aetool.images.decode import Picture
 from aetool.images.source import Source
 from aetool.images.write import output_name, output_names, png_bytes, save_picture
 from aetool.storage.atomic import locked, replacing
+from aetool.storage.shards import Shard
 
 STDOUT = "-"
 NAME_BYTES = 255  # what the common file systems hold in one name
+
+
+@dataclass(frozen=True, slots=True)
+class Target:
+    """Where results are written.
+
+    Args:
+        out: the folder that mirrors the source, or the one file, or None for standard output.
+        one_file: `out` is the file itself.
+    """
+
+    out: Path | None
+    one_file: bool
+
+    def path(self, name: str) -> Path | None:
+        """The file that the picture of this name becomes; None is standard output."""
+        if self.out is None or self.one_file:
+            return self.out
+        return self.out / output_name(name)
 
 
 @dataclass(frozen=True, slots=True)
@@ -25,25 +45,21 @@ class Results:
 
     Args:
         source: the pictures that go in.
-        out: the folder that mirrors the source, or the one file, or None for standard output.
-        one_file: `out` is the file itself.
+        target: where they go.
         todo: indices into `source` that this run has to do, ascending.
         skipped: how many results are newer than their input and the checkpoint.
         failures: inputs whose result would have another's name, or take the input's own place.
     """
 
     source: Source
-    out: Path | None
-    one_file: bool
+    target: Target
     todo: list[int]
     skipped: int
     failures: list[Failure]
 
     def path(self, i: int) -> Path | None:
         """The file that picture `i` becomes; None is standard output."""
-        if self.out is None or self.one_file:
-            return self.out
-        return self.out / output_name(self.source.name(i))
+        return self.target.path(self.source.name(i))
 
 
 def output_folder(out: str | Path) -> Path | None:
@@ -59,6 +75,7 @@ def planned(
     *,
     checkpoint: Path | None = None,
     overwrite: bool = False,
+    shard: Shard | None = None,
 ) -> Iterator[Results]:
     """Hold OUT for this run alone and say what is left to do.
 
@@ -71,16 +88,19 @@ def planned(
         out: a folder, an image file, or "-".
         checkpoint: the model the results depend on.
         overwrite: skip nothing.
+        shard: the one that `source` is; runs of other shards may write to OUT at the same time.
 
     Raises:
         UsageError: OUT is one file, SOURCE is not one image.
         OutputError: another run writes to OUT, or OUT cannot be made.
     """
-    one_image = len(source) == 1 and (text == "-" or Path(text).is_file() or Path(text).is_fifo())
+    one_image = len(source.whole) == 1 and (
+        text == "-" or Path(text).is_file() or Path(text).is_fifo()
+    )
     if str(out) == STDOUT:
         if not one_image:
             raise UsageError("- as OUT takes one image as SOURCE", "name a folder for OUT")
-        yield Results(source, None, True, [0], 0, [])
+        yield Results(source, Target(None, True), list(range(len(source))), 0, [])
         return
     out = Path(out)
     one_file = not out.is_dir() and _is_image_name(out.name)
@@ -88,20 +108,27 @@ def planned(
         raise UsageError(f"OUT is one picture, {out}, but SOURCE is not", "name a folder for OUT")
     if not one_file and out.exists() and not out.is_dir():
         raise OutputError(f"OUT is not a folder: {out}", "name a folder that exists or may be made")
-    with locked(out):
-        yield _plan(Results(source, out, one_file, [], 0, []), checkpoint, overwrite)
+    with locked(out, part=str(shard or "")):
+        # Absolute: a worker of a cluster stands in another folder.
+        empty = Results(source, Target(out.absolute(), one_file), [], 0, [])
+        yield _plan(empty, checkpoint, overwrite)
 
 
 def _plan(empty: Results, checkpoint: Path | None, overwrite: bool) -> Results:
     source = empty.source
     reference = _modified(checkpoint) if checkpoint else 0
     shared = _array_time(source)
-    todo, skipped = [], 0
-    names, failures = output_names(source.name(i) for i in range(len(source)))
-    for i, name in enumerate(names):
-        if name is None:
+    todo, skipped, failures = [], 0, []
+    # Names clash in the whole of SOURCE, whichever shard of it this is.
+    whole = source.whole
+    names, clashes = output_names(whole.name(i) for i in range(len(whole)))
+    clash = dict(zip((p for p, name in enumerate(names) if name is None), clashes, strict=True))
+    for i in range(len(source)):
+        position = source.position(i)
+        if position in clash:
+            failures.append(clash[position])
             continue
-        if len(os.fsencode(name.rpartition("/")[2])) > NAME_BYTES:
+        if len(os.fsencode(names[position].rpartition("/")[2])) > NAME_BYTES:
             failures.append(Failure(source.name(i), "the name of its result would be too long"))
             continue
         path = source.path(i)
@@ -113,7 +140,7 @@ def _plan(empty: Results, checkpoint: Path | None, overwrite: bool) -> Results:
             skipped += 1
         else:
             todo.append(i)
-    return Results(source, empty.out, empty.one_file, todo, skipped, failures)
+    return Results(source, empty.target, todo, skipped, failures)
 
 
 def write_picture(path: Path | None, pixels: np.ndarray, like: Picture | None) -> None:

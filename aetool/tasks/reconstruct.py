@@ -10,15 +10,18 @@ import numpy as np
 
 from aetool.errors import Failure, FormatError, UsageError
 from aetool.images.quality import mse, psnr, ssim
-from aetool.images.source import MAX_PIXELS, Source, open_source
+from aetool.images.source import MAX_PIXELS, Source
 from aetool.inference.prepare import prepare, restore
-from aetool.inference.stream import Item, Outputs, Progress, predictions, stream
+from aetool.inference.stream import Item, Outputs, Progress
+from aetool.inference.workplace import Workplace, workplace
 from aetool.storage.arrays import ArrayWriter
 from aetool.storage.atomic import locked
 from aetool.storage.checkpoint import Checkpoint, read_checkpoint
+from aetool.storage.shards import Shard
 from aetool.tasks.encode import note_pages
 from aetool.tasks.grids import grid_sample, write_grid
-from aetool.tasks.outputs import output_folder, planned, write_picture
+from aetool.tasks.outputs import Target, output_folder, planned, write_picture
+from aetool.tasks.shards import check_output, open_shard
 
 ARRAY_SUFFIX = ".npy"
 RECONSTRUCTION = "reconstruction"
@@ -64,6 +67,8 @@ def reconstruct_images(
     batch_size: int | None = None,
     precision: str = "auto",
     max_pixels: int = MAX_PIXELS,
+    shard: Shard | None = None,
+    scheduler: str | None = None,
     progress: Progress | None = None,
     note: Callable[[str], None] | None = None,
 ) -> ReconstructResult:
@@ -85,6 +90,8 @@ def reconstruct_images(
         batch_size: pictures a batch; by default chosen from the picture size.
         precision: "auto", "float32" or "bfloat16".
         max_pixels: refuse larger pictures.
+        shard: the share of the pictures to rebuild.
+        scheduler: address of a Dask cluster to rebuild on.
         progress: called with (pictures done or failed, pictures in all).
         note: called with a line worth telling.
 
@@ -93,6 +100,11 @@ def reconstruct_images(
             cannot be used, or that do not go together.
     """
     started = time.perf_counter()
+    if shard and out.endswith(ARRAY_SUFFIX):
+        raise UsageError(
+            "--shard writes pictures, not an array, whose rows could not be put in order again",
+            "name a folder for OUT, or encode to latents, which merge joins",
+        )
     stored = read_reconstructor(checkpoint)
     if likelihood is not None and stored.metadata["model"]["name"] != VARIATIONAL:
         raise UsageError(
@@ -100,19 +112,33 @@ def reconstruct_images(
             f"{stored.metadata['model']['name']}",
             "only a variational model says how probable a picture is",
         )
-    pictures = open_source(source, exclude=output_folder(out))
-    run = _Run(pictures, stored, precision, batch_size, max_pixels, grid, likelihood)
-    with locked(grid) if grid else nullcontext():
+    check_output(out, scheduler)
+    pictures = open_shard(source, shard, exclude=output_folder(out))
+    sample = grid_sample(len(pictures)) if grid else set()
+    with locked(grid) if grid else nullcontext(), workplace(scheduler) as place:
+        work = _Rebuilding(
+            pictures,
+            stored,
+            place.resolve(precision),
+            batch_size,
+            max_pixels,
+            frozenset(map(pictures.position, sample)),
+            likelihood and _Likely(stored, likelihood),
+        )
+        run = _Run(work, place, progress)
         if out.endswith(ARRAY_SUFFIX):
             todo = range(len(pictures))
-            failures = run.write_array(Path(out), progress)
+            failures = run.write_array(Path(out))
             skipped = 0
         else:
             with planned(
-                pictures, source, out, checkpoint=checkpoint, overwrite=overwrite
+                pictures, source, out, checkpoint=checkpoint, overwrite=overwrite, shard=shard
             ) as outputs:
                 todo, skipped = outputs.todo, outputs.skipped
-                failures = [*outputs.failures, *run.write_pictures(todo, outputs.path, progress)]
+                # Pictures of a grid that is up to date itself are not looked at again.
+                stale = bool(todo) or (grid is not None and not grid.exists())
+                shown = sample if stale else set()
+                failures = [*outputs.failures, *run.write_pictures(todo, shown, outputs.target)]
         if run.shown:
             write_grid(grid, [run.shown[i] for i in sorted(run.shown)])
     note_pages(note, run.several_pages)
@@ -153,113 +179,160 @@ def make_reconstructor(checkpoint: Checkpoint, precision: str, batch_size: int |
     return Engine(rebuild(checkpoint).model, precision=precision, batch_size=batch_size)
 
 
-def make_likelihood(checkpoint: Checkpoint, samples: int):
-    """What estimates the likelihood of pictures under a checkpoint's model."""
-    from aetool.inference.likelihood import Likelihood
+class _Likely:
+    """The likelihood of pictures under a model that is built where, and when, it is first asked."""
 
-    return Likelihood(checkpoint, samples)
-
-
-class _Run:
-    """What the ways of writing share: loading, measuring, and which pictures the grid shows."""
-
-    def __init__(
-        self,
-        pictures: Source,
-        stored: Checkpoint,
-        precision: str,
-        batch_size: int | None,
-        max_pixels: int,
-        grid: Path | None,
-        samples: int | None,
-    ):
-        self.pictures = pictures
-        self.preprocessing = stored.metadata["preprocessing"]
-        self.size = tuple(self.preprocessing["size"])
-        self.output_range = _output_range(stored)
-        self.make_engine = lambda: make_reconstructor(stored, precision, batch_size)
-        self.max_pixels = max_pixels
-        self.grid = grid
-        count = len(pictures)
-        self.sample = grid_sample(count) if grid else set()
-        self.shown: dict[int, tuple[np.ndarray, np.ndarray]] = {}
-        self.several_pages: list[int] = []
-        self.written: list[int] = []
-        self.scores = np.full((count, 5), np.nan, np.float32)  # psnr, ssim, mse, elbo, nll
-        self.make_likelihood = lambda: make_likelihood(stored, samples)
-        self.samples = samples
+    def __init__(self, stored: Checkpoint, samples: int):
+        self._stored, self._samples = stored, samples
         self._likelihood = None
+
+    def estimate(self, position: int, original: np.ndarray, gaussian: np.ndarray) -> list[float]:
+        """The evidence lower bound and the negative log-likelihood of a picture, in nats."""
+        if self._likelihood is None:
+            from aetool.inference.likelihood import Likelihood
+
+            self._likelihood = Likelihood(self._stored, self._samples)
+        elbo, bound = self._likelihood.estimate(position, original, *gaussian)
+        return [elbo, -bound]
+
+
+@dataclass(frozen=True, slots=True)
+class _Rebuilt:
+    """What is found out about some pictures.
+
+    Args:
+        scores: (n, 5) float32: psnr, ssim, mse, elbo and nll; the last two NaN unless asked for.
+        frames: pages of each file.
+        shown: {position in SOURCE: (original, result)} of those in the grid, uint8.
+        results: (n, h, w, c), where an array is written.
+    """
+
+    scores: np.ndarray
+    frames: list[int]
+    shown: dict[int, tuple[np.ndarray, np.ndarray]]
+    results: np.ndarray | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class _Rebuilding:
+    """What is done to each picture.
+
+    Args:
+        pictures: the source.
+        stored: the autoencoder.
+        precision, batch_size, max_pixels: as `reconstruct_images`.
+        sample: positions in SOURCE of the pictures that the grid shows.
+        likely: what estimates likelihoods, if they are asked for.
+        target: where pictures are written.
+        unwanted: positions of pictures that are for the grid alone.
+    """
+
+    pictures: Source
+    stored: Checkpoint
+    precision: str
+    batch_size: int | None
+    max_pixels: int
+    sample: frozenset[int]
+    likely: _Likely | None
+    target: Target | None = None
+    unwanted: frozenset[int] = frozenset()
+
+    @property
+    def preprocessing(self) -> dict:
+        return self.stored.metadata["preprocessing"]
 
     def load(self, i: int) -> Item:
         picture = self.pictures.load(i, max_pixels=self.max_pixels)
-        if picture.frames > 1:
-            self.several_pages.append(i)
-        inputs = prepare(picture.pixels, self.preprocessing, self.size)
+        inputs = prepare(picture.pixels, self.preprocessing, tuple(self.preprocessing["size"]))
         # The result needs the picture's size and metadata, not its pixels.
         like = replace(picture, pixels=picture.pixels[:0])
         return Item(i, inputs, payload=(picture.pixels.shape[:2], like))
 
-    def measure(self, numbers: list[int], inputs: np.ndarray, outputs: Outputs) -> np.ndarray:
-        """Note how good the outputs of a batch are; its pictures (n, h, w, c) in [0, 1]."""
-        inputs = _unit(inputs, self.preprocessing["range"])
-        results = _unit(outputs[RECONSTRUCTION], self.output_range)
-        quality = (psnr(inputs, results), ssim(inputs, results), mse(inputs, results))
-        self.scores[numbers, :3] = np.stack(quality, axis=-1)
-        if self.samples is not None:
-            self._likelihood = self._likelihood or self.make_likelihood()
-            gaussians = zip(outputs["z_mean"], outputs["z_log_var"], strict=True)
-            for i, original, (mean, log_variance) in zip(numbers, inputs, gaussians, strict=True):
-                elbo, bound = self._likelihood.estimate(i, original, mean, log_variance)
-                self.scores[i, 3:] = elbo, -bound
-        for i, original, result in zip(numbers, inputs, results, strict=True):
-            if i in self.sample:
-                self.shown[i] = (_eight_bit(original), _eight_bit(result))
-        return results
+    def make_engine(self):
+        return make_reconstructor(self.stored, self.precision, self.batch_size)
 
-    def write_array(self, path: Path, progress: Progress | None) -> list[Failure]:
-        failures: list[Failure] = []
-        everything = range(len(self.pictures))
-        batches = predictions(
-            self.pictures, everything, self.load, self.make_engine, failures, progress=progress
+    def gather(self, items: list[Item], outputs: Outputs) -> _Rebuilt:
+        _, rebuilt = self._measure(items, outputs)
+        return replace(rebuilt, results=outputs[RECONSTRUCTION])
+
+    def finish(self, item: Item, outputs: Outputs) -> _Rebuilt:
+        batch = {name: values[None] for name, values in outputs.items()}
+        (result,), rebuilt = self._measure([item], batch)
+        if self.pictures.position(item.index) not in self.unwanted:
+            size, like = item.payload
+            pixels = _eight_bit(result)
+            grey = pixels.shape[2] == 1
+            pixels = restore(pixels[..., 0] if grey else pixels, size, self.preprocessing["fit"])
+            write_picture(self.target.path(self.pictures.name(item.index)), pixels, like)
+        return rebuilt
+
+    def _measure(self, items: list[Item], outputs: Outputs) -> tuple[np.ndarray, _Rebuilt]:
+        """Results (n, h, w, c) in [0, 1], and what there is to say of them."""
+        inputs = np.stack([item.inputs for item in items])
+        inputs = _unit(inputs, self.preprocessing["range"])
+        results = _unit(outputs[RECONSTRUCTION], _output_range(self.stored))
+        scores = np.full((len(items), 5), np.nan, np.float32)
+        scores[:, :3] = np.stack(
+            (psnr(inputs, results), ssim(inputs, results), mse(inputs, results)), axis=-1
         )
+        positions = [self.pictures.position(item.index) for item in items]
+        if self.likely:
+            gaussians = zip(outputs["z_mean"], outputs["z_log_var"], strict=True)
+            for row, gaussian in enumerate(gaussians):
+                scores[row, 3:] = self.likely.estimate(positions[row], inputs[row], gaussian)
+        shown = {
+            position: (_eight_bit(original), _eight_bit(result))
+            for position, original, result in zip(positions, inputs, results, strict=True)
+            if position in self.sample
+        }
+        frames = [item.payload[1].frames for item in items]
+        return results, _Rebuilt(scores, frames, shown)
+
+
+class _Run:
+    """What the two ways of writing share: where the work is done, and what comes back from it."""
+
+    def __init__(self, work: _Rebuilding, place: Workplace, progress: Progress | None):
+        self.work, self.place, self.progress = work, place, progress
+        self.shown: dict[int, tuple[np.ndarray, np.ndarray]] = {}
+        self.several_pages: list[int] = []
+        self.written: list[int] = []
+        self.scores = np.full((len(work.pictures), 5), np.nan, np.float32)
+
+    def take(self, numbers: list[int], rebuilt: _Rebuilt) -> None:
+        self.scores[numbers] = rebuilt.scores
+        self.shown |= rebuilt.shown
+        pages = zip(numbers, rebuilt.frames, strict=True)
+        self.several_pages += [i for i, frames in pages if frames > 1]
+
+    def write_array(self, path: Path) -> list[Failure]:
+        failures: list[Failure] = []
+        everything = range(len(self.work.pictures))
+        batches = self.place.batches(self.work, everything, failures, self.progress)
         with ExitStack() as stack:
             stack.enter_context(locked(path))
             stack.enter_context(closing(batches))
             writer = None
-            for items, outputs in batches:
-                results = outputs[RECONSTRUCTION]
+            for numbers, rebuilt in batches:
                 if writer is None:
-                    writer = stack.enter_context(ArrayWriter(path, results.shape[1:]))
-                writer.append(results)
-                inputs = np.stack([item.inputs for item in items])
-                numbers = [item.index for item in items]
-                self.measure(numbers, inputs, outputs)
+                    shape = rebuilt.results.shape[1:]
+                    writer = stack.enter_context(ArrayWriter(path, shape))
+                writer.append(rebuilt.results)
+                self.take(numbers, rebuilt)
                 self.written += numbers
         return failures
 
-    def write_pictures(
-        self, todo: list[int], path: Callable[[int], Path | None], progress: Progress | None
-    ) -> list[Failure]:
-        wanted = set(todo)
+    def write_pictures(self, todo: list[int], shown: set[int], target: Target) -> list[Failure]:
+        position = self.work.pictures.position
+        only_shown = shown.difference(todo)
+        work = replace(self.work, target=target, unwanted=frozenset(map(position, only_shown)))
 
-        def finish(item: Item, outputs: Outputs) -> None:
-            batch = {name: values[None] for name, values in outputs.items()}
-            (result,) = self.measure([item.index], item.inputs[None], batch)
-            if item.index in wanted:
-                size, like = item.payload
-                pixels = _eight_bit(result)
-                grey = pixels.shape[2] == 1
-                pixels = restore(
-                    pixels[..., 0] if grey else pixels, size, self.preprocessing["fit"]
-                )
-                write_picture(path(item.index), pixels, like)
-                self.written.append(item.index)
+        def take(i: int, rebuilt: _Rebuilt) -> None:
+            self.take([i], rebuilt)
+            if i not in only_shown:
+                self.written.append(i)
 
-        stale = bool(todo) or (self.grid is not None and not self.grid.exists())
-        indices = sorted(wanted | self.sample) if stale else []
-        return stream(
-            self.pictures, indices, self.load, self.make_engine, finish, progress=progress
-        )
+        return self.place.stream(work, sorted(shown.union(todo)), take, self.progress)
 
     def mean_scores(self, todo) -> list[float | None]:
         scores = self.scores[list(todo)].astype(np.float64)

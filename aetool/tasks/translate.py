@@ -15,12 +15,15 @@ from aetool.images.pairs import SIDES, halves, match
 from aetool.images.quality import psnr
 from aetool.images.source import MAX_PIXELS, Source, open_source
 from aetool.inference.prepare import prepare, restore
-from aetool.inference.stream import Item, Outputs, Progress, stream
+from aetool.inference.stream import Item, Outputs, Progress
+from aetool.inference.workplace import workplace
 from aetool.storage.atomic import locked
 from aetool.storage.checkpoint import Checkpoint, read_checkpoint
+from aetool.storage.shards import Shard
 from aetool.tasks.encode import note_pages
 from aetool.tasks.grids import grid_sample, write_grid
-from aetool.tasks.outputs import output_folder, planned, write_picture
+from aetool.tasks.outputs import Target, output_folder, planned, write_picture
+from aetool.tasks.shards import check_output, open_shard
 
 RECONSTRUCTION = "reconstruction"
 
@@ -62,6 +65,8 @@ def translate_images(
     batch_size: int | None = None,
     precision: str = "auto",
     max_pixels: int = MAX_PIXELS,
+    shard: Shard | None = None,
+    scheduler: str | None = None,
     progress: Progress | None = None,
     note: Callable[[str], None] | None = None,
 ) -> TranslateResult:
@@ -85,6 +90,8 @@ def translate_images(
         overwrite: translate again what is newer than its input and the model.
         batch_size, precision: of the engine.
         max_pixels: larger pictures are left out.
+        shard: the share of the pictures to translate.
+        scheduler: address of a Dask cluster to translate on.
         progress: called with (pictures done or failed, pictures in all).
         note: called with a line worth telling.
 
@@ -100,21 +107,26 @@ def translate_images(
     if evaluate and not (target or edge_inputs):
         raise UsageError("--evaluate needs targets", "say where they are with --target")
     stored = read_translator(checkpoint)
-    pictures = open_source(source, exclude=output_folder(out) if out else None)
+    check_output(out, scheduler)
+    pictures = open_shard(source, shard, exclude=output_folder(out) if out else None)
     inputs = _Inputs(pictures, stored, edge_inputs, target, max_pixels)
     if note and inputs.edges_seen and not edge_inputs:
         note("the model was trained on edges: unless these are, add --edges")
     sample = grid_sample(len(pictures)) if grid else set()
     shown: dict[int, tuple[np.ndarray | None, ...]] = {}
     scores: dict[int, tuple[float, float]] = {}  # l1, psnr
+    several_pages: list[int] = []
     translated: list[int] = []
 
-    def make_engine():
-        # Imported when the first picture has been read: TensorFlow costs seconds.
-        from aetool.inference.engine import Engine
-        from aetool.inference.load import rebuild
-
-        return Engine(rebuild(stored).model, precision=precision, batch_size=batch_size)
+    def take(i: int, done: _Translated) -> None:
+        if done.frames > 1:
+            several_pages.append(i)
+        if i in wanted:
+            translated.append(i)
+        if done.scores:
+            scores[i] = done.scores
+        if done.shown:
+            shown[i] = done.shown
 
     with ExitStack() as stack:
         if grid:
@@ -129,33 +141,28 @@ def translate_images(
                     out,
                     checkpoint=checkpoint,
                     overwrite=overwrite or evaluate,
+                    shard=shard,
                 )
             )
             wanted = set(results.todo)
-
-        def finish(item: Item, outputs: Outputs) -> None:
-            i, work = item.index, item.payload
-            result = _unit(outputs[RECONSTRUCTION], inputs.output_range)  # (h, w, c) in [0, 1]
-            if i in wanted:
-                if results:
-                    pixels = restore(_eight_bit(result), work.size, inputs.preprocessing["fit"])
-                    write_picture(results.path(i), pixels, work.like)
-                if evaluate and work.target is not None:
-                    error = np.abs(result - work.target).mean(dtype=np.float64)
-                    scores[i] = float(error), float(psnr(result, work.target))
-                translated.append(i)
-            if i in sample:
-                seen = _unit(item.inputs, inputs.preprocessing["range"])
-                target = None if work.target is None else _eight_bit(work.target)
-                parts = (_eight_bit(seen), _eight_bit(result), target)
-                shown[i] = parts if inputs.paired else parts[:2]
-
         stale = bool(wanted) or (grid is not None and not grid.exists())
         indices = sorted(wanted | sample) if stale else []
-        failed = stream(pictures, indices, inputs.load, make_engine, finish, progress=progress)
+        place = stack.enter_context(workplace(scheduler))
+        work = _Translating(
+            pictures,
+            stored,
+            inputs,
+            results and results.target,
+            evaluate,
+            frozenset(map(pictures.position, sample)),
+            frozenset(map(pictures.position, sample - wanted)),
+            batch_size,
+            place.resolve(precision),
+        )
+        failed = place.stream(work, indices, take, progress)
         if shown:
             write_grid(grid, [shown[i] for i in sorted(shown)])
-    note_pages(note, inputs.several_pages)
+    note_pages(note, several_pages)
     if note and evaluate and len(scores) < len(translated):
         note(f"{len(translated) - len(scores)} of {len(translated)} pictures have no target")
     means = [None, None]
@@ -208,6 +215,76 @@ class _Work:
     target: np.ndarray | None
 
 
+@dataclass(frozen=True, slots=True)
+class _Translated:
+    """What is found out about a picture.
+
+    Args:
+        frames: pages of its file.
+        scores: l1 and psnr, where it has a target and is measured.
+        shown: its column of the grid, if it is in it.
+    """
+
+    frames: int
+    scores: tuple[float, float] | None
+    shown: tuple[np.ndarray | None, ...] | None
+
+
+@dataclass(frozen=True, slots=True)
+class _Translating:
+    """What is done to each picture.
+
+    Args:
+        pictures: the source.
+        stored: the translator.
+        inputs: how a picture becomes an input.
+        target: where pictures are written; None writes none.
+        evaluate, batch_size, precision: as `translate_images`.
+        sample: positions in SOURCE of the pictures that the grid shows.
+        unwanted: positions of those that are for the grid alone.
+    """
+
+    pictures: Source
+    stored: Checkpoint
+    inputs: "_Inputs"
+    target: Target | None
+    evaluate: bool
+    sample: frozenset[int]
+    unwanted: frozenset[int]
+    batch_size: int | None
+    precision: str
+
+    def load(self, i: int) -> Item:
+        return self.inputs.load(self.pictures, i)
+
+    def make_engine(self):
+        # Imported when the first picture has been read: TensorFlow costs seconds.
+        from aetool.inference.engine import Engine
+        from aetool.inference.load import rebuild
+
+        model = rebuild(self.stored).model
+        return Engine(model, precision=self.precision, batch_size=self.batch_size)
+
+    def finish(self, item: Item, outputs: Outputs) -> _Translated:
+        work, inputs = item.payload, self.inputs
+        position = self.pictures.position(item.index)
+        result = _unit(outputs[RECONSTRUCTION], inputs.output_range)  # (h, w, c) in [0, 1]
+        scores = shown = None
+        if position not in self.unwanted:
+            if self.target:
+                pixels = restore(_eight_bit(result), work.size, inputs.preprocessing["fit"])
+                name = self.pictures.name(item.index)
+                write_picture(self.target.path(name), pixels, work.like)
+            if self.evaluate and work.target is not None:
+                error = np.abs(result - work.target).mean(dtype=np.float64)
+                scores = float(error), float(psnr(result, work.target))
+        if position in self.sample:
+            seen = _unit(item.inputs, inputs.preprocessing["range"])
+            target = None if work.target is None else _eight_bit(work.target)
+            shown = (_eight_bit(seen), _eight_bit(result), target)[: 3 if inputs.paired else 2]
+        return _Translated(work.like.frames, scores, shown)
+
+
 class _Inputs:
     """How a picture becomes an input, and where its target comes from."""
 
@@ -219,10 +296,10 @@ class _Inputs:
         target: str | None,
         max_pixels: int,
     ):
-        self.pictures = pictures
         self.side = target if target in SIDES else None
         self.targets = open_source(target) if target and not self.side else None
-        self.matched = match(pictures, self.targets) if self.targets else None
+        # Of every picture of SOURCE by its position: rows of arrays match by order.
+        self.matched = match(pictures.whole, self.targets) if self.targets else None
         self.preprocessing = stored.metadata["preprocessing"]
         self.size = tuple(self.preprocessing["size"])
         self.output_range = _output_range(stored)
@@ -232,17 +309,14 @@ class _Inputs:
         self.edges_seen = self.preprocessing.get("edges") or {}
         self.max_pixels = max_pixels
         self.paired = bool(target or edge_inputs)
-        self.several_pages: list[int] = []
 
-    def load(self, i: int) -> Item:
-        picture = self.pictures.load(i, max_pixels=self.max_pixels)
-        if picture.frames > 1:
-            self.several_pages.append(i)
+    def load(self, pictures: Source, i: int) -> Item:
+        picture = pictures.load(i, max_pixels=self.max_pixels)
         pixels, other = picture.pixels, None
         if self.side:
             pixels, other = halves(pixels, self.side)
         elif self.matched:
-            other = self._target(self.matched[i])
+            other = self._target(self.matched[pictures.position(i)])
         elif self.edge_inputs:
             other = pixels
         target = None if other is None else self._fitted(other, self.output_channels)

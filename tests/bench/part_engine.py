@@ -12,7 +12,8 @@ import torch
 from timing import rates, table
 from torch_unet import UNet
 
-from aetool.inference.engine import Engine, has_bfloat16
+from aetool.inference.engine import Engine
+from aetool.inference.precision import has_bfloat16
 from aetool.models.build import build_model, complete
 from aetool.models.specs import FAMILIES
 

@@ -1,0 +1,126 @@
+"""A model or latents as a file that other programs read."""
+
+import os
+import time
+from contextlib import ExitStack
+from dataclasses import dataclass
+from pathlib import Path
+
+from aetool.errors import OutputError, UsageError
+from aetool.storage.atomic import locked, replacing, replacing_folder
+from aetool.storage.container import container_kind
+from aetool.storage.exchange import WRITERS, check_writer, write_csv
+from aetool.storage.latents import open_latents
+
+STDOUT = "-"
+ONNX, KERAS, SAVED_MODEL = ".onnx", ".keras", ""  # what a model becomes, by the suffix of OUT
+SAVED_MODEL_FILE = "saved_model.pb"
+
+
+@dataclass(frozen=True, slots=True)
+class ExportResult:
+    """What was written.
+
+    Args:
+        format: "onnx", "saved-model", "keras", "npz", "csv" or "parquet".
+        bytes: size of the file, or of all files of a SavedModel; None on standard output.
+        rows: of latents; None for a model.
+        dimensions: numbers a row; None for a model.
+        seconds: wall time.
+    """
+
+    format: str
+    bytes: int | None
+    rows: int | None
+    dimensions: int | None
+    seconds: float
+
+
+def export_file(file: str, out: str) -> ExportResult:
+    """Write a model or latents in the format that the suffix of `out` names, whole or not at all.
+
+    Args:
+        file: a checkpoint, or latents as `open_latents` takes them.
+        out: for a model NAME.onnx, NAME.keras or a folder for a SavedModel; for latents NAME.npz,
+            NAME.csv, NAME.parquet, or "-" for CSV on standard output.
+
+    Raises:
+        UsageError: a suffix that stands for no format of a model, or of latents.
+        FormatError: the file cannot be read.
+        MissingExtra: the format needs packages that are not installed.
+        OutputError: `out` cannot be written, or is a folder that holds something else.
+    """
+    started = time.perf_counter()
+    is_model = container_kind(Path(file)) == "checkpoint"
+    suffix = Path(out).suffix
+    _check_suffix(file, out, is_model)
+    with ExitStack() as stack:
+        if out != STDOUT:
+            stack.enter_context(locked(Path(out)))
+        if is_model:
+            rows = dimensions = None
+            _export_model(Path(file), Path(out))
+            name = suffix.removeprefix(".") or "saved-model"
+        else:
+            rows, dimensions = _export_latents(file, out)
+            name = "csv" if out == STDOUT else suffix.removeprefix(".")
+    size = None if out == STDOUT else _bytes(Path(out))
+    return ExportResult(name, size, rows, dimensions, time.perf_counter() - started)
+
+
+def _check_suffix(file: str, out: str, is_model: bool) -> None:
+    suffix = Path(out).suffix
+    to_model = out != STDOUT and suffix in (ONNX, KERAS, SAVED_MODEL)
+    to_latents = out == STDOUT or suffix in WRITERS
+    if is_model and not to_model:
+        raise UsageError(
+            f"{out} is no file for a model, which {file} is",
+            "name a .onnx or .keras file, or a folder for a SavedModel",
+        )
+    if not is_model and not to_latents:
+        raise UsageError(
+            f"{out} is no file for latents, and {file} is no model",
+            f"name a {', '.join(WRITERS)} file",
+        )
+
+
+def _export_model(file: Path, out: Path) -> None:
+    # Imported here: latents are written without TensorFlow.
+    from aetool.inference import export
+    from aetool.inference.load import load_model
+
+    if out.suffix == ONNX:
+        export.onnx_libraries(f"writing {out}")
+    elif out.suffix == SAVED_MODEL:
+        _check_folder(out)
+    loaded = load_model(file)
+    if out.suffix == SAVED_MODEL:
+        with replacing_folder(out) as folder:
+            export.write_saved_model(folder, loaded)
+        return
+    with replacing(out) as temporary:
+        write = export.write_onnx if out.suffix == ONNX else export.write_keras
+        write(temporary, loaded)
+
+
+def _export_latents(file: str, out: str) -> tuple[int, int]:
+    check_writer(Path(out))
+    with open_latents(file) as latents:
+        if out == STDOUT:
+            write_csv(None, latents)
+        else:
+            WRITERS[Path(out).suffix](Path(out), latents)
+        return len(latents), latents.dimensions
+
+
+def _check_folder(out: Path) -> None:
+    """Only an older SavedModel, or nothing, gives way to a new one."""
+    if out.is_dir() and any(out.iterdir()) and not (out / SAVED_MODEL_FILE).is_file():
+        raise OutputError(f"{out} holds something that is no SavedModel", "name a new folder")
+    if out.exists() and not out.is_dir():
+        raise OutputError(f"{out} is a file", "name a folder, or a file that ends in .onnx")
+
+
+def _bytes(path: Path) -> int:
+    files = [path] if path.is_file() else [entry for entry in path.rglob("*") if entry.is_file()]
+    return sum(os.path.getsize(entry) for entry in files)

@@ -1,0 +1,247 @@
+"""Every example of the manual, of --help, of README and of examples/ is run, on small pictures.
+
+Trainings run for no epoch. Not run: what ELSEWHERE names, examples/latents.R and the part of
+examples/latents.py that needs pandas, and the experiments, which test_experiments.py reads.
+"""
+
+import os
+import re
+import shlex
+import shutil
+import subprocess
+import sys
+import tempfile
+from pathlib import Path
+
+import numpy as np
+import pytest
+from PIL import Image
+from test_docs import PAGES, PROGRAM, check, page_examples, readme_examples
+from test_models import SMALL
+from untrained import RECONSTRUCTION, write_untrained
+
+ROOT = Path(__file__).parents[1]
+EXAMPLES = ROOT / "examples"
+
+# What is not run here, and why.
+ELSEWHERE = {
+    "python3 -m venv": "the continuous integration runs it",
+    "keras:cifar10": "it needs a download",
+}
+# Colorizing, classifying and translating take models of their own.
+MODELS = {"colorize": "colorizer.h5", "classify": "classifier.h5", "translate": "facades.h5"}
+JOINTS = {"|", "&&", "||", ";"}
+
+
+def lines() -> list:
+    """Each line with a call of aetool once, under the first place that shows it."""
+    sources = {page.name: page_examples(page) for page in PAGES if page.suffix == ".1"}
+    for name, command in [("aetool", PROGRAM), *PROGRAM.commands.items()]:
+        sources[f"{name} --help"] = command.epilog.splitlines()
+    sources["README.md"] = readme_examples()
+    found: dict[str, str] = {}
+    for source, shown in sources.items():
+        for line in shown:
+            if re.search(r"(?<!\S)aetool(?=\s)|bin/aetool|bin/python", line):
+                found.setdefault(" ".join(line.split()), source)
+    return [pytest.param(line, id=f"{source}: {line}") for line, source in found.items()]
+
+
+@pytest.fixture(scope="module")
+def world(photos, digits_model, digits_latents, tmp_path_factory) -> Path:
+    """A folder with all that the examples name."""
+    root = tmp_path_factory.mktemp("world")
+    for folder in ("photos", "scans", "new", "today", "facades/test", "facades/train", "labels"):
+        shutil.copytree(photos, root / folder)
+    shutil.copytree(photos / "sky", root / "parts" / "good")
+    shutil.copytree(photos / "stripes", root / "parts" / "bad")
+    random = np.random.default_rng(0)
+    digits = np.uint8(random.integers(0, 256, (40, 8, 8)))
+    labels = np.arange(40) % 10
+    np.savez(root / "mnist.npz", x_train=digits, y_train=labels, x_test=digits, y_test=labels)
+    for name in ("grey.jpg", "three.png", "eight.png"):
+        Image.fromarray(digits[0]).resize((24, 24)).save(root / name)
+    (root / "stamp").touch()
+    os.utime(root / "stamp", (0, 0))
+    for name in ("model.h5", "good.h5", "good-parts.h5"):
+        shutil.copy(digits_model, root / name)
+    shutil.copy(digits_latents, root / "latents.h5")
+    vae = {**SMALL["conv-vae"], "size": (8, 8), "latent_dim": 2}
+    write_untrained(root / "vae.h5", vae, "reconstruct")
+    outputs = (RECONSTRUCTION, {"name": "probabilities", "range": [0, 1], "colour_space": None,
+                                "decoding": "probabilities"})  # fmt: skip
+    classifier = {**SMALL["vgg-classifier-ae"], "size": (8, 8), "channels": 3, "classes": 2}
+    write_untrained(
+        root / "classifier.h5", classifier, "classify", classes=("sky", "stripes"), output=outputs
+    )
+    colors = {**SMALL["unet"], "size": (16, 16), "channels": 1, "outputs": 3}
+    output = {**RECONSTRUCTION, "decoding": "rgb"}
+    write_untrained(root / "colorizer.h5", colors, "colorize", output=(output,))
+    translator = {**SMALL["pix2pix"], "size": (16, 16), "channels": 1}
+    about = {"range": [-1, 1]}
+    for name in ("facades.h5", "faces.h5"):
+        write_untrained(
+            root / name,
+            translator,
+            "translate",
+            output=({**RECONSTRUCTION, **about},),
+            preprocessing=about,
+        )
+    return root
+
+
+def words_of(line: str) -> list[str]:
+    lexer = shlex.shlex(line, posix=True, punctuation_chars=True)
+    lexer.whitespace_split = True
+    return list(lexer)
+
+
+def simple_commands(line: str) -> list[tuple[str, list[str]]]:
+    """The commands of a line of shell, each behind what joins it to the one before."""
+    found: list[tuple[str, list[str]]] = [("", [])]
+    for word in words_of(line):
+        if word in JOINTS:
+            found.append((word, []))
+        else:
+            found[-1][1].append(word)
+    return found
+
+
+def adapt(words: list[str]) -> list[str]:
+    """The words behind `aetool`, with the model its command takes, and no time spent training."""
+    if words[0] in MODELS:
+        words = [MODELS[words[0]] if word == "model.h5" else word for word in words]
+    if words[0] == "train":
+        words = [*words, "--epochs", "0"]
+    return words
+
+
+def run_line(line: str, aetool) -> None:
+    """Run a line as a shell would, aetool in this process; every status must be 0."""
+    line = line.replace("$@", "made.h5").replace("$<", "model.h5")
+    status, piped = 0, b""
+    for joint, words in simple_commands(line):
+        if (joint == "||" and status == 0) or (joint == "&&" and status):
+            continue
+        stdin = piped if joint == "|" else b""
+        out = None
+        for arrow in ("<", ">"):
+            if arrow in words:
+                at = words.index(arrow)
+                name = words[at + 1]
+                words = words[:at] + words[at + 2 :]
+                if arrow == "<":
+                    stdin = Path(name).read_bytes()
+                else:
+                    out = Path(name)
+        if words[0] == "aetool":
+            done = aetool(*adapt(words[1:]), stdin=stdin)
+            status, piped, said = done.status, done.stdout, done.stderr
+        elif shutil.which(words[0]):
+            done = subprocess.run(words, input=stdin, capture_output=True)
+            status, piped, said = done.returncode, done.stdout, done.stderr
+        else:
+            pytest.skip(f"{words[0]} is not installed")
+        assert status == 0 or "--fail-on-anomaly" in words, said
+        if out is not None:
+            out.write_bytes(piped)
+
+
+@pytest.mark.parametrize("line", lines())
+def test_an_example_runs(line, aetool, world, tmp_path, monkeypatch):
+    for word, reason in ELSEWHERE.items():
+        if word in line:
+            pytest.skip(reason)
+    shutil.copytree(world, tmp_path / "here")
+    monkeypatch.chdir(tmp_path / "here")
+    if " train " in line:
+        for name in ("model.h5", "good.h5", "good-parts.h5", "facades.h5", "colorizer.h5"):
+            if f"-o {name}" in line:
+                Path(name).unlink()
+    if "--init first.h5" in line:
+        shutil.copy(ROOT / "aetool" / "weights" / "colorizer.h5", "first.h5")
+    if "mail-the-foreman" in line:
+        line = line.replace("mail-the-foreman", "true")
+    before = {path: path.stat().st_mtime_ns for path in Path().rglob("*")}
+    run_line(line, aetool)
+    after = {path: path.stat().st_mtime_ns for path in Path().rglob("*")}
+    if re.search(r" -o (?!-|/dev)| > (?!/dev)|--grid|coloured/$", line):
+        assert before != after, "it wrote nothing"
+
+
+def test_the_crontab_runs(world, tmp_path):
+    """By the shell, as cron does, with the day's pictures where the table says they are."""
+    home = tmp_path / "home"
+    shutil.copytree(world / "scans", home / "scans")
+    shutil.copytree(world / "parts", home / "line")
+    shutil.copy(world / "good.h5", home / "line.h5")
+    tools = tmp_path / "bin"
+    tools.mkdir()
+    for name, body in (
+        ("aetool", f'exec {sys.executable} -m aetool "$@"'),
+        ("mail", f"cat > {tmp_path}/mail"),
+    ):
+        (tools / name).write_text(f"#!/bin/sh\n{body}\n")
+        (tools / name).chmod(0o755)
+    ran = 0
+    for line in (EXAMPLES / "crontab").read_text(encoding="utf-8").splitlines():
+        entry = re.match(r"(?:[\d*/,-]+\s+){5}(.*)", line)
+        if not entry:
+            continue
+        env = {"HOME": str(home), "PATH": f"{tools}:{os.environ['PATH']}", "USER": "foreman",
+               "PYTHONPATH": str(ROOT)}  # fmt: skip
+        done = subprocess.run(["sh", "-c", entry[1]], env=env, capture_output=True, text=True)
+        assert (done.returncode, done.stdout, done.stderr) == (0, "", ""), line
+        ran += 1
+    assert ran >= 2
+    assert len(list((home / "scans-in-colour").rglob("*.*"))) >= 12
+    assert (home / "anomalies.csv").read_text().count("\n") == 13
+    scores = (home / "anomalies.csv").read_text()
+    assert (tmp_path / "mail").exists() == (",1\n" in scores)
+
+
+def test_the_makefile_builds_the_chain_once(tmp_path):
+    """An epoch of training instead of many; a second make has nothing to do."""
+    words = ["make", "-C", EXAMPLES, f"AETOOL={sys.executable} -m aetool", "EPOCHS=1",
+             f"OUT={tmp_path}/build"]  # fmt: skip
+    env = os.environ | {"PYTHONPATH": str(ROOT)}
+    subprocess.run(words, env=env, check=True, capture_output=True)
+    made = {path.name for path in (tmp_path / "build").iterdir()}
+    assert {"model.h5", "clusters.csv", "coords.csv", "scores.csv", "rebuilt.png"} <= made
+    again = subprocess.run(words, env=env, check=True, capture_output=True, text=True)
+    assert "aetool" not in again.stdout
+
+
+def test_the_service_is_one_that_systemd_and_aetool_understand():
+    folder = EXAMPLES / "systemd"
+    service = (folder / "aetool-colorize.service").read_text(encoding="utf-8")
+    (command,) = re.findall(r"^ExecStart=(.*)", service, re.M)
+    words = command.replace("%%", "%").split()
+    assert words[0] == "aetool"
+    check(words[1:])
+    if not shutil.which("systemd-analyze"):
+        pytest.skip("no systemd")
+    service = re.sub(r"^ExecStart=aetool", f"ExecStart={sys.executable}", service, flags=re.M)
+    with tempfile.TemporaryDirectory() as unit:
+        Path(unit, "aetool-colorize.service").write_text(service)
+        shutil.copy(folder / "aetool-colorize.timer", unit)
+        done = subprocess.run(
+            ["systemd-analyze", "verify", "--man=no", "aetool-colorize.timer"],
+            env=os.environ | {"SYSTEMD_UNIT_PATH": f"{unit}:"},
+            capture_output=True,
+            text=True,
+        )
+    assert "aetool-colorize" not in done.stderr
+
+
+def test_the_library_is_used_as_shown(world):
+    words = [sys.executable, EXAMPLES / "library.py", world / "photos", world / "model.h5"]
+    env = os.environ | {"PYTHONPATH": str(ROOT), "TF_CPP_MIN_LOG_LEVEL": "3"}
+    done = subprocess.run(words, env=env, capture_output=True, text=True, check=True)
+    assert done.stdout.startswith("12 rows of 8") and "clusters of" in done.stdout
+
+
+def test_numpy_reads_latents_as_shown(world):
+    words = [sys.executable, EXAMPLES / "latents.py", world / "latents.h5"]
+    done = subprocess.run(words, capture_output=True, text=True, check=True)
+    assert "(1797, 8)" in done.stdout
