@@ -12,7 +12,7 @@ from aetool.tasks.train import train_model
 from aetool.training import loop
 
 
-def train_in_pieces(source: str, output: Path, plan: Plan, *stops: int) -> None:
+def train_in_pieces(source: str, output: Path, plan: Plan, *stops: int, **options) -> None:
     """Train, stopped after each number of steps in all as by a signal, and resumed each time."""
     original, wanted, done = loop.run, 0, 0
 
@@ -30,8 +30,8 @@ def train_in_pieces(source: str, output: Path, plan: Plan, *stops: int) -> None:
         for steps in stops:
             wanted, done = steps, 0
             with pytest.raises(Interrupted):
-                train_model(source, output, plan, resume=True)
-    train_model(source, output, plan, resume=True)
+                train_model(source, output, plan, resume=True, **options)
+    train_model(source, output, plan, resume=True, **options)
 
 
 def assert_same_training(one: Path, other: Path) -> None:

@@ -4,6 +4,7 @@ import numpy as np
 import pytest
 
 from aetool.errors import UsageError
+from aetool.images import augment as augment_module
 from aetool.images.augment import (
     AUGMENTATIONS,
     augment,
@@ -110,3 +111,11 @@ def test_a_pair_is_varied_alike():
     alone = augment(pictures, names, (16, 16), np.random.default_rng(1))
     np.testing.assert_array_equal(both[..., 0], both[..., 1])
     np.testing.assert_array_equal(both[..., 1:], alone)
+
+
+def test_what_needs_no_resampling_is_what_it_would_give():
+    pictures = np.random.default_rng(0).integers(0, 256, (40, 9, 7, 3), np.uint8)
+    resampled = augment_module._resampled(
+        pictures, ("flip",), (9, 7), np.random.default_rng(0).random((40, 10)), [0] * 40
+    )
+    np.testing.assert_array_equal(varied(("flip",), size=(9, 7), pictures=pictures), resampled)

@@ -1,11 +1,12 @@
 """Batches: every picture once an epoch, the same for the same seed, ready-made targets."""
 
+import shutil
 from itertools import chain
 
 import numpy as np
 import pytest
 
-from aetool.errors import TrainingError
+from aetool.errors import SourceError, TrainingError
 from aetool.images.color import ab_bins, lab_to_rgb
 from aetool.images.source import open_source
 from aetool.training import pictures as pictures_module
@@ -48,6 +49,15 @@ def test_too_many_pictures_for_memory_are_decoded_again(numbered, monkeypatch):
     rows = np.array([7, 0, 3])
     np.testing.assert_array_equal(streamed.take(rows), kept.take(rows))
     assert streamed._memory is None and kept._memory is not None
+
+
+def test_a_picture_that_vanishes_meanwhile_is_named(photos, tmp_path, monkeypatch):
+    monkeypatch.setattr(pictures_module, "_MEMORY_SHARE", 0)
+    folder = shutil.copytree(photos, tmp_path / "photos")
+    streamed = Pictures(open_source(str(folder)), (4, 4), 3)
+    (folder / "sky" / "sky 2.jpg").unlink()
+    with pytest.raises(SourceError, match=r"sky/sky 2\.jpg can no longer be read: no such file"):
+        streamed.take(np.arange(len(streamed)))
 
 
 def test_an_error_while_making_a_batch_reaches_the_loop(numbered):

@@ -1,8 +1,10 @@
 """The 512-byte block: every file that is not whole, ours and of a known format is refused early."""
 
+import gc
 import hashlib
 import os
 import random
+import resource
 import tracemalloc
 from collections.abc import Callable
 from pathlib import Path
@@ -11,7 +13,7 @@ import h5py
 import numpy as np
 import pytest
 
-from aetool.errors import FormatError
+from aetool.errors import FormatError, OutputError
 from aetool.storage.checked import check_dataset, read_arrays, read_group, read_integers, read_texts
 from aetool.storage.container import (
     BLOCK_BYTES,
@@ -309,3 +311,35 @@ def test_an_attribute_of_another_type_is_refused(tmp_path, read, value):
             read(file, "a")
         with pytest.raises(FormatError, match="no attribute"):
             read(file, "b")
+
+
+@pytest.mark.parametrize("numbers", [100, 1_000, 10_000])
+def test_a_full_disk_leaves_the_old_file_and_one_line(path, capfd, numbers):
+    before = path.read_bytes()
+
+    def fill(file: h5py.File) -> None:
+        for name in "abcdefghij":
+            file.create_dataset(f"group/{name}", data=np.arange(float(numbers)))
+
+    limits = resource.getrlimit(resource.RLIMIT_FSIZE)
+    resource.setrlimit(resource.RLIMIT_FSIZE, (2_000, limits[1]))
+    try:
+        with pytest.raises(OutputError, match=r"cannot write .*m\.h5: file too large"):
+            write_container(path, "checkpoint", fill)
+        gc.collect()  # HDF5 tries again whenever an object of its is freed
+    finally:
+        resource.setrlimit(resource.RLIMIT_FSIZE, limits)
+    assert path.read_bytes() == before and os.listdir(path.parent) == ["m.h5"]
+    assert capfd.readouterr() == ("", "")
+    write_container(path, "checkpoint", fill)
+    with open_container(path, "checkpoint") as file:
+        np.testing.assert_array_equal(file["group/j"], np.arange(float(numbers)))
+
+
+def test_a_folder_that_vanishes_is_one_line(path):
+    with (
+        pytest.raises(OutputError, match=r"cannot write .*m\.h5: no such file or directory"),
+        writing(path, "checkpoint") as file,
+    ):
+        file["numbers"] = np.arange(1000)
+        path.parent.rename(path.parent.with_name("moved"))

@@ -38,6 +38,7 @@ CHECKPOINT_KEYS = [
     "training",
     "metrics",
     "calibration",
+    "command",
 ]
 
 

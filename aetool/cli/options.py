@@ -254,3 +254,58 @@ PatchOpt = Annotated[
         rich_help_panel=LEARNING_PANEL,
     ),
 ]
+AccumulateOpt = Annotated[
+    int | None,
+    Option(
+        "--accumulate",
+        metavar="N",
+        min=1,
+        help="Batches a step, of the mean of their gradients: large batches in little memory.",
+        rich_help_panel=LEARNING_PANEL,
+    ),
+]
+ClipNormOpt = Annotated[
+    float | None,
+    Option(
+        "--clip-norm",
+        metavar="X",
+        help="Shorten a step's gradients, all as one vector, to this length.",
+        rich_help_panel=LEARNING_PANEL,
+    ),
+]
+WeightDecayOpt = Annotated[
+    float | None,
+    Option(
+        "--weight-decay",
+        metavar="X",
+        help="Shrink kernels by X times the rate a step, apart from the loss (as AdamW does).",
+        rich_help_panel=LEARNING_PANEL,
+    ),
+]
+KeepOpt = Annotated[
+    Literal["best", "last"] | None,
+    Option(
+        "--keep",
+        metavar="WHICH",
+        help="Weights of the best or the last epoch; the last unless --patience is given.",
+        rich_help_panel=LEARNING_PANEL,
+    ),
+]
+LogOpt = Annotated[
+    Path | None,
+    Option(
+        "--log",
+        metavar="CSV",
+        help="Write a table of the epochs after each: rate, seconds, losses.",
+        rich_help_panel=REPORT_PANEL,
+    ),
+]
+TensorBoardOpt = Annotated[
+    Path | None,
+    Option(
+        "--tensorboard",
+        metavar="DIR",
+        help="Write the same for TensorBoard.",
+        rich_help_panel=REPORT_PANEL,
+    ),
+]

@@ -21,6 +21,9 @@ AUGMENTATIONS = {
 # The picture, then the windows of "five-crops": (down, across) from the centre, in free space.
 _WINDOWS = ((0.0, 0.0), (-0.5, -0.5), (-0.5, 0.5), (0.5, -0.5), (0.5, 0.5), (0.0, 0.0))
 _WINDOW_SIDE = 0.75
+# Numbers drawn for each picture, whether its variations need them or not.
+_DRAWS = 10
+_MIRROR = 5
 
 
 def variants(names: Collection[str]) -> int:
@@ -65,20 +68,43 @@ def augment(
     Returns:
         uint8 (n, height, width, c).
     """
+    windows = [0] * len(pictures) if windows is None else windows.tolist()
+    draws = rng.random((len(pictures), _DRAWS))
+    if set(names) <= {"flip", "brightness"} and pictures.shape[1:3] == tuple(size):
+        # What resampling would come to, to the last bit.
+        out = pictures.copy()
+        if "flip" in names:
+            mirrored = draws[:, _MIRROR] < 0.5
+            out[mirrored] = out[mirrored, :, ::-1]
+    else:
+        out = _resampled(pictures, names, size, draws, windows)
+    if "brightness" not in names:
+        return out
+    contrast, offset = 0.8 + 0.4 * draws[:, 6], 51 * (2 * draws[:, 7] - 1)
+    return _with_light(out, contrast, offset)
+
+
+def _resampled(pictures, names, size, draws, windows) -> np.ndarray:
+    """One affine map of each picture."""
+    shape = pictures.shape[1:3]
     out = np.empty((len(pictures), *size, pictures.shape[3]), np.uint8)
     # A turned or moved picture shows what lies beyond its edge: its edge pixels, repeated.
     moves = "shift" in names or "rotate" in names
-    margin = max(pictures.shape[1:3]) // 4 if moves else 0
-    windows = np.zeros(len(pictures), int) if windows is None else windows
-    for i, (pixels, window) in enumerate(zip(pictures, windows, strict=True)):
-        matrix, contrast, brightness = _draw(pixels.shape[:2], margin, names, size, rng, window)
-        if margin:
-            pixels = np.pad(pixels, ((margin, margin), (margin, margin), (0, 0)), mode="edge")
-        varied = _transformed(pixels, size, matrix)
-        if contrast != 1 or brightness != 0:
-            varied = np.clip((varied - 127.5) * contrast + 127.5 + brightness, 0, 255)
-        out[i] = varied.reshape(out.shape[1:])
+    margin = max(shape) // 4 if moves else 0
+    if margin:
+        edges = ((0, 0), (margin, margin), (margin, margin), (0, 0))
+        pictures = np.pad(pictures, edges, mode="edge")
+    for i, (drawn, window) in enumerate(zip(draws.tolist(), windows, strict=True)):
+        matrix = _affine_map(shape, margin, names, size, drawn, window)
+        out[i] = _transformed(pictures[i], size, matrix)
     return out
+
+
+def _with_light(pictures: np.ndarray, contrast: np.ndarray, offset: np.ndarray) -> np.ndarray:
+    """Uint8 (n, h, w, c), each multiplied around its middle and moved by its own numbers (n,)."""
+    levels = (np.arange(256) - 127.5) * contrast[:, None] + 127.5 + offset[:, None]  # (n, 256)
+    tables = np.clip(levels, 0, 255).astype(np.uint8)
+    return np.take_along_axis(tables, pictures.reshape(len(tables), -1), 1).reshape(pictures.shape)
 
 
 def _transformed(
@@ -87,19 +113,19 @@ def _transformed(
     """One affine map of uint8 (h, w, c), bilinear."""
     if pixels.shape[2] not in (1, 3):
         channels = np.split(pixels, pixels.shape[2], axis=2)
-        return np.stack([_transformed(channel, size, matrix) for channel in channels], axis=2)
-    image = Image.fromarray(pixels[..., 0] if pixels.shape[2] == 1 else pixels)
-    return np.asarray(
-        image.transform(
-            size[::-1], Image.Transform.AFFINE, matrix, resample=Image.Resampling.BILINEAR
-        )
+        return np.concatenate([_transformed(channel, size, matrix) for channel in channels], axis=2)
+    # What Image.fromarray and np.asarray do, without the questions that they ask each time.
+    mode = "L" if pixels.shape[2] == 1 else "RGB"
+    image = Image.frombytes(mode, pixels.shape[1::-1], pixels.tobytes())
+    varied = image.transform(
+        size[::-1], Image.Transform.AFFINE, matrix, resample=Image.Resampling.BILINEAR
     )
+    return np.frombuffer(varied.tobytes(), np.uint8).reshape(*size, pixels.shape[2])
 
 
-def _draw(shape, margin, names, size, rng, window) -> tuple[tuple[float, ...], float, float]:
-    """One affine map from output to input pixels, one contrast factor and one brightness offset."""
+def _affine_map(shape, margin, names, size, draws, window) -> tuple[float, ...]:
+    """From the pixels of the output to those of one picture, as its ten draws will have it."""
     height, width = shape
-    draws = rng.random(10)
     whole = _WINDOW_SIDE if window else 1.0
     window_h = window_w = whole
     if "crop" in names:
@@ -116,16 +142,13 @@ def _draw(shape, margin, names, size, rng, window) -> tuple[tuple[float, ...], f
         centre_y += 0.2 * (draws[8] - 0.5) * height
         centre_x += 0.2 * (draws[9] - 0.5) * width
     angle = math.radians(20 * (draws[4] - 0.5)) if "rotate" in names else 0.0
-    mirror = -1 if "flip" in names and draws[5] < 0.5 else 1
+    mirror = -1 if "flip" in names and draws[_MIRROR] < 0.5 else 1
     scale_y = window_h * height / size[0]
     scale_x = mirror * window_w * width / size[1]
     cos, sin = math.cos(angle), math.sin(angle)
     a, b = cos * scale_x, -sin * scale_y
     d, e = sin * scale_x, cos * scale_y
-    matrix = (
+    return (
         a, b, margin + centre_x - a * size[1] / 2 - b * size[0] / 2,
         d, e, margin + centre_y - d * size[1] / 2 - e * size[0] / 2,
     )  # fmt: skip
-    if "brightness" not in names:
-        return matrix, 1.0, 0.0
-    return matrix, 0.8 + 0.4 * draws[6], 51 * (2 * draws[7] - 1)

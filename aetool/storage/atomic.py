@@ -53,17 +53,28 @@ def replacing(path: Path) -> Iterator[Path]:
     target = Path(os.path.realpath(path))
     temporary = _create_beside(target, path)
     try:
-        yield temporary
-        _flush_to_disk(temporary)
-        os.replace(temporary, target)
-    except OSError as error:
-        temporary.unlink(missing_ok=True)
-        if error.errno in _FULL:
-            raise _cannot_write(path, error) from error
-        raise
+        try:
+            yield temporary
+        except OSError as error:
+            if error.errno in _FULL:
+                raise _cannot_write(path, error) from error
+            raise
+        with blaming(path):
+            _flush_to_disk(temporary)
+            os.replace(temporary, target)
     except BaseException:
-        temporary.unlink(missing_ok=True)
+        with contextlib.suppress(OSError):
+            temporary.unlink(missing_ok=True)
         raise
+
+
+@contextlib.contextmanager
+def blaming(path: Path) -> Iterator[None]:
+    """Turn any OSError of the body, which does nothing but write `path`, into an OutputError."""
+    try:
+        yield
+    except OSError as error:
+        raise _cannot_write(path, error) from error
 
 
 @contextlib.contextmanager
@@ -197,9 +208,10 @@ def _holding(lock: Path, *, shared: bool = False) -> Iterator[None]:
     try:
         yield
     finally:
-        with contextlib.suppress(BlockingIOError):
+        with contextlib.suppress(OSError):  # others hold it too, or its folder is gone, or anew
             fcntl.flock(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
-            lock.unlink(missing_ok=True)
+            if os.path.samestat(os.fstat(descriptor), os.stat(lock)):
+                lock.unlink()
         os.close(descriptor)
 
 

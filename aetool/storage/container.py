@@ -24,8 +24,9 @@ from typing import BinaryIO
 import h5py
 
 from aetool.errors import FormatError
-from aetool.storage.atomic import replacing
+from aetool.storage.atomic import blaming, replacing
 from aetool.storage.checked import damaged
+from aetool.storage.sink import Sink
 
 BLOCK_BYTES = 512
 FORMATS = {"checkpoint": 1, "latents": 1}  # kind -> the newest format version written and read
@@ -78,9 +79,16 @@ def write_container(path: Path, kind: str, fill: Callable[[h5py.File], None]) ->
 def writing(path: Path, kind: str) -> Iterator[h5py.File]:
     """`write_container` as a context: yields the empty HDF5 file, seals it when the body ends."""
     with replacing(path) as temporary:
-        with h5py.File(temporary, "w", userblock_size=BLOCK_BYTES, locking=False) as file:
-            yield file
-        _seal(temporary, kind)
+        with blaming(path):
+            sink = Sink(temporary)
+        try:
+            with h5py.File(sink, "w", userblock_size=BLOCK_BYTES) as file:
+                yield file
+        finally:
+            with blaming(path):
+                sink.close()
+        with blaming(path):
+            _seal(temporary, kind)
 
 
 def open_container(path: Path, kind: str | None, *, name: str | None = None) -> h5py.File:

@@ -8,6 +8,7 @@ from aetool.storage.checkpoint import read_checkpoint
 from aetool.storage.container import container_kind, open_container
 from aetool.storage.latents import open_latents
 from aetool.tasks.recipes import read_recipe, recipe_names
+from aetool.tasks.training_command import training_command
 
 # What no optimizer changes: the running statistics of batch normalization.
 NON_TRAINABLE = ("moving_mean", "moving_variance")
@@ -41,6 +42,7 @@ class CheckpointInfo:
         training: recipe, options, seed, epochs, data digest, versions.
         metrics: measured at the end of training.
         calibration: thresholds for `anomaly`, and the precision they were measured in.
+        command: what made it, ready for a shell; None where the file does not tell.
     """
 
     format: int
@@ -53,6 +55,7 @@ class CheckpointInfo:
     training: dict
     metrics: dict
     calibration: dict | None
+    command: str | None
 
 
 @dataclass(frozen=True, slots=True)
@@ -113,6 +116,7 @@ def _describe_checkpoint(path: Path) -> CheckpointInfo:
         training=metadata["training"],
         metrics=metadata["metrics"],
         calibration=metadata["calibration"],
+        command=training_command(metadata["training"], str(path).removesuffix(".train")),
     )
 
 

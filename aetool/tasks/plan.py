@@ -10,6 +10,7 @@ from aetool.tasks.recipes import read_recipe
 from aetool.training.schedules import parse_schedule
 from aetool.training.settings import Settings
 
+DEFAULT_MODEL = "conv-ae"
 # The share of pictures held out where nothing is said: what calibration and early stopping need.
 DEFAULT_VALIDATION = "0.1"
 # The ways to say where targets are, of which one is enough.
@@ -80,7 +81,7 @@ def make_plan(*, recipe: str | None = None, arguments: Mapping | None = None, **
     written = read_recipe(recipe) if recipe else {}
     spec = dict(written.get("model", {}))
     values = {**written.get("training", {})}
-    name = options.pop("model", None) or spec.get("name") or "conv-ae"
+    name = options.pop("model", None) or spec.get("name") or DEFAULT_MODEL
     if name != spec.get("name"):
         spec = {"name": name}  # another family takes other arguments and has other terms
         values = {k: v for k, v in values.items() if k not in _OF_A_FAMILY}
@@ -169,6 +170,14 @@ def _check(settings: Settings, rest: Mapping) -> None:
         raise UsageError(f"--learning-rate {settings.learning_rate} is not positive")
     if any(not 0 < rate < float("inf") for rate in settings.stage_rates):
         raise UsageError("--stage-rates are not all positive")
+    if settings.accumulate < 1:
+        raise UsageError(f"--accumulate {settings.accumulate} is not at least 1")
+    if settings.clip_norm is not None and not 0 < settings.clip_norm < float("inf"):
+        raise UsageError(f"--clip-norm {settings.clip_norm} is not positive")
+    if settings.weight_decay is not None and not 0 <= settings.weight_decay < float("inf"):
+        raise UsageError(f"--weight-decay {settings.weight_decay} is negative")
+    if settings.keep not in (None, "best", "last"):
+        raise UsageError(f"--keep {settings.keep} is not best or last")
     if settings.patience is not None and settings.patience < 1:
         raise UsageError(f"--patience {settings.patience} is not at least 1")
     if rest.get("fit", "stretch") not in ("stretch", "crop", "pad"):
@@ -185,12 +194,15 @@ def _check(settings: Settings, rest: Mapping) -> None:
 
 
 def difference(before: Mapping, after: Mapping) -> str | None:
-    """The first option on which two runs disagree, in words; `epochs` may differ.
+    """The first option on which two runs disagree, in words; `epochs` and `max_pixels` may.
 
     An option that an older version did not have was, as it were, not given.
     """
+    before = {"accumulate": Settings().accumulate, **before}
     for name in sorted(set(before) | set(after)):
-        if name != "epochs" and (before.get(name) or None) != (after.get(name) or None):
+        if name not in ("epochs", "max_pixels") and (before.get(name) or None) != (
+            after.get(name) or None
+        ):
             return f"{name} was {before.get(name)!r}, now {after.get(name)!r}"
     return None
 

@@ -8,9 +8,10 @@ from pathlib import Path
 import numpy as np
 
 from aetool.errors import Failure, OutputError, TrainingError, UsageError
+from aetool.images.decode import MAX_PIXELS
 from aetool.images.pairs import SIDES
 from aetool.images.source import Source, open_source
-from aetool.storage.atomic import locked
+from aetool.storage.atomic import locked, remove_stale
 from aetool.storage.checkpoint import Checkpoint, read_checkpoint
 from aetool.tasks.plan import Plan, difference
 from aetool.training.state import read_document
@@ -72,7 +73,9 @@ def train_model(
     init: Path | None = None,
     preview: Path | None = None,
     plot: Path | None = None,
-    max_pixels: int = 500_000_000,
+    log: Path | None = None,
+    tensorboard: Path | None = None,
+    max_pixels: int = MAX_PIXELS,
     listeners: Listeners | None = None,
 ) -> TrainResult:
     """Train by a plan and write the checkpoint.
@@ -86,6 +89,8 @@ def train_model(
         init: a checkpoint whose weights to start from.
         preview: a folder for pictures after every epoch and an animation at the end.
         plot: a PNG of the loss curves.
+        log: a CSV table of the epochs, written anew after each.
+        tensorboard: a folder for event files.
         max_pixels: refuse larger pictures.
         listeners: told while it goes on.
 
@@ -106,15 +111,16 @@ def train_model(
     listeners = listeners or Listeners()
     running = running_path(output)
     with locked(output):
+        remove_stale(running)
         if not resume and not overwrite:
             _refuse_existing(output, running)
         pictures = open_source(source, exclude=preview)
-        if overwrite and not resume:
-            running.unlink(missing_ok=True)
         options = {**plan.options(), "init": str(init) if init else None}
+        if max_pixels != MAX_PIXELS:
+            options["max_pixels"] = max_pixels
         digest = data_digest(pictures, plan)
         before = _resumable(output, running, options, digest) if resume else None
-        if before is not None and output.exists() and _nothing_left(before, plan):
+        if before is not None and _nothing_left(before, plan) and _written(output, before):
             return _finished(output)
         # Only now is there something to learn: TensorFlow takes seconds to import.
         from aetool.tasks.training_run import TrainingRun
@@ -131,7 +137,7 @@ def train_model(
             before,
             listeners,
         )
-        return run.execute(preview, plot)
+        return run.execute(preview, plot, log, tensorboard)
 
 
 def running_path(output: Path) -> Path:
@@ -180,6 +186,15 @@ def data_digest(pictures: Source, plan: Plan) -> str:
 def _nothing_left(before: Checkpoint, plan: Plan) -> bool:
     document = read_document(before.training)
     return document["epoch"] >= plan.settings.total_epochs or document["stopped_early"]
+
+
+def _written(output: Path, before: Checkpoint) -> bool:
+    """Whether the model is that of this training as it stands, not of an earlier one."""
+    if not output.exists():
+        return False
+    written = read_checkpoint(output, weights=False).metadata["training"]
+    stands = before.metadata["training"]
+    return all(written[key] == stands[key] for key in ("options", "epochs_done", "data"))
 
 
 def _finished(output: Path) -> TrainResult:

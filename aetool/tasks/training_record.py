@@ -87,7 +87,7 @@ def describe_training(
         "only": list(plan.only),
         "seed": settings.seed,
         "epochs_done": state.epoch,
-        "best_epoch": state.best_epoch or None,
+        "best_epoch": _kept_best(state, settings),
         "pictures": len(data.pictures),
         "held_out": len(data.held_out) if data.held_out else 0,
         "data": digest,
@@ -101,16 +101,21 @@ def describe_training(
 
 
 def final_metrics(state: RunState, settings: Settings) -> dict[str, float]:
-    """The means of the last epoch, or of the best one with early stopping.
+    """The means of the last epoch, or of the best one where its weights are kept.
 
     Of a greedy training those of the whole model, once it learns.
     """
-    chosen = (state.best_epoch or state.epoch) - sum(settings.stages)
+    chosen = (_kept_best(state, settings) or state.epoch) - sum(settings.stages)
     return {
         name: values[chosen - 1]
         for name, values in state.history.items()
         if not name.removeprefix("val_").startswith("stage") and len(values) >= chosen > 0
     }
+
+
+def _kept_best(state: RunState, settings: Settings) -> int | None:
+    """The epoch, from 1, whose weights are kept for being the best; None for the last."""
+    return (state.best_epoch or None) if settings.keeps_best else None
 
 
 def _numbers(name: str, limits: list | None, decoding: str) -> dict:

@@ -2,14 +2,16 @@
 
 import json
 import time
+from collections.abc import Callable
 from dataclasses import replace
+from importlib.util import find_spec
 from pathlib import Path
 
 import keras
 import numpy as np
 
 from aetool.analysis.anomaly import calibrate, scores
-from aetool.errors import FormatError, Interrupted
+from aetool.errors import FormatError, Interrupted, OutputError, TrainingError
 from aetool.images.color import ab_bins
 from aetool.images.source import Source
 from aetool.inference.engine import Engine
@@ -28,6 +30,7 @@ from aetool.tasks.plan import Plan
 from aetool.tasks.preview import Preview, plot_curves
 from aetool.tasks.train import Listeners, TrainResult, running_path
 from aetool.tasks.training_data import load_data, make_pair
+from aetool.tasks.training_log import Events, write_log
 from aetool.tasks.training_record import (
     FORMAT_VERSION,
     describe_outputs,
@@ -67,6 +70,7 @@ class TrainingRun:
         listeners: Listeners,
     ):
         self.started = time.monotonic()
+        self.saved = ""  # what of the training is in MODEL.h5.train
         self.source_text = source_text
         self.output, self.plan = output, plan
         self.options, self.digest, self.before = options, digest, before
@@ -76,7 +80,7 @@ class TrainingRun:
         self.settings = settings
         # Wrong names are said before minutes of decoding, not after.
         loss_function(settings.loss)
-        make_optimizer(settings.optimizer, settings.learning_rate)
+        make_optimizer(settings)
         keras.utils.set_random_seed(settings.seed)
 
         self.data = load_data(source, plan, max_pixels, listeners.decoding)
@@ -124,6 +128,15 @@ class TrainingRun:
         self.state.stopped_early = False
         set_weights(self.learner.model, before.weights)
         self.learner.load_state(learner)
+        if self.state.step:
+            # TensorFlow compiles for the size of the first batch it meets, and again, for any size,
+            # where one of another size comes. Both round differently, and the first batch here may
+            # be the short one of the epoch's end: so a whole one is learnt first, and forgotten.
+            batches, epoch = self._batches(), self.state.epoch
+            self.learner.train_batch(*batches.make(epoch, 0, batches.order(epoch)))
+            set_weights(self.learner.model, before.weights)
+            self.learner.load_state(learner)
+        self.saved = _place(self.state)
         where = f"epoch {self.state.epoch + 1}, step {self.state.step + 1}"
         self.listeners.note(f"continuing {self.output} at {where}")
 
@@ -139,13 +152,40 @@ class TrainingRun:
 
     # the run
 
-    def execute(self, preview: Path | None, plot: Path | None) -> TrainResult:
+    def execute(
+        self,
+        preview: Path | None,
+        plot: Path | None,
+        log: Path | None,
+        tensorboard: Path | None,
+    ) -> TrainResult:
         """Train, save, calibrate, write; returns what `train_model` does."""
         previews = None
         if preview:
             shown = self.data.held_out or self.data.pictures
             previews = Preview(preview, shown, self.pair, self.plan, self.arrays, self.data.size)
-        stopped = self._fit(previews)
+        events = Events(tensorboard) if tensorboard else None
+        if events and find_spec("tensorboard") is None:
+            self.listeners.note(
+                f"to look at {tensorboard}: pip install 'aetool[tensorboard]', "
+                f"then tensorboard --logdir {tensorboard}"
+            )
+
+        def report(state: loop.RunState) -> None:
+            """All that can be drawn and written again from the state after an epoch."""
+            if previews and not state.step:
+                previews.draw(self.learner.model, state.epoch)
+            if log:
+                write_log(log, state, self.settings)
+            if events:
+                events.write(state, self.settings)
+
+        try:
+            stopped = self._fit(report)
+        except TrainingError as error:
+            raise TrainingError(error.message, self._learn_otherwise()) from error
+        except OutputError as error:
+            raise OutputError(error.message, self._make_room()) from error
         if stopped:
             raise Interrupted(
                 f"stopped in epoch {self.state.epoch + 1} of {self.settings.total_epochs}; "
@@ -160,7 +200,10 @@ class TrainingRun:
         checkpoint = self._checkpoint()
         if self.plan.task == "reconstruct" and self.data.held_out is not None:
             self._calibrate(checkpoint)
-        write_checkpoint(self.output, checkpoint, half=self.plan.half)
+        try:
+            write_checkpoint(self.output, checkpoint, half=self.plan.half)
+        except OutputError as error:
+            raise OutputError(error.message, self._make_room()) from error
         if previews:
             previews.animate()
         if plot and self.state.history:
@@ -180,25 +223,26 @@ class TrainingRun:
             seconds=time.monotonic() - self.started,
         )
 
-    def _fit(self, previews: Preview | None) -> int:
-        settings, data = self.settings, self.data
-        batches = Batches(
-            data.pictures,
+    def _batches(self) -> Batches:
+        return Batches(
+            self.data.pictures,
             self.pair,
-            data.size,
-            settings.batch_size,
-            augmentations=settings.augment,
-            seed=settings.seed,
+            self.data.size,
+            self.settings.batch_size,
+            augmentations=self.settings.augment,
+            seed=self.settings.seed,
         )
-        validation = None
+
+    def _fit(self, report: Callable[[loop.RunState], None]) -> int:
+        settings, data = self.settings, self.data
+        batches, validation = self._batches(), None
         if data.held_out is not None:
             validation = Batches(
                 data.held_out, self.pair, data.size, settings.batch_size, shuffle=False
             )
         if self.state.epoch == 0 and self.state.step == 0:
             self._save(self.state)
-            if previews:
-                previews.draw(self.learner.model, 0)
+        report(self.state)
 
         def on_step(epoch, step, steps):
             if self.listeners.step:
@@ -207,18 +251,40 @@ class TrainingRun:
         def on_epoch(state, means):
             if self.listeners.epoch:
                 self.listeners.epoch(state.epoch, settings.total_epochs, means)
-            if previews:
-                previews.draw(self.learner.model, state.epoch)
+            report(state)
 
         with stop_requests() as stop:
             hooks = loop.Hooks(step=on_step, epoch=on_epoch, save=self._save, stop=stop)
             return loop.run(self.learner, batches, validation, settings, self.state, hooks)
 
     def _save(self, state: loop.RunState) -> None:
+        running = running_path(self.output)
+        if self.saved and not running.exists():
+            self.listeners.note(f"{running} has vanished; it is written anew")
         extra = {"options": self.options, "data": self.digest}
         checkpoint = self._checkpoint()
         checkpoint.training = pack(state, self.learner.state(), extra)
-        write_checkpoint(running_path(self.output), checkpoint)
+        write_checkpoint(running, checkpoint)
+        self.saved = _place(state)
+
+    # how to go on after a fault
+
+    def _kept(self) -> str | None:
+        """What the last save holds, if it is there."""
+        running = running_path(self.output)
+        return f"{running} holds {self.saved}" if self.saved and running.exists() else None
+
+    def _make_room(self) -> str:
+        if kept := self._kept():
+            return f"{kept}; when that is put right, the same command with --resume goes on"
+        return "make room, or name another output"
+
+    def _learn_otherwise(self) -> str:
+        remedy = "a lower --learning-rate or --precision float32 may help"
+        if not (kept := self._kept()):
+            return remedy
+        init = f"--overwrite --init {running_path(self.output)}"
+        return f"{kept}; {remedy}, and {init} starts from its weights"
 
     # the checkpoint
 
@@ -277,3 +343,9 @@ class TrainingRun:
         ascending = np.sort(np.concatenate(blocks))
         checkpoint.metadata["calibration"] = {**calibrate(ascending), "precision": engine.precision}
         checkpoint.arrays["calibration/scores"] = ascending
+
+
+def _place(state: loop.RunState) -> str:
+    if state.step:
+        return f"epoch {state.epoch + 1} up to step {state.step}"
+    return f"the end of epoch {state.epoch}" if state.epoch else "the beginning"

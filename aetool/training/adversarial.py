@@ -79,8 +79,8 @@ class Adversarial(Regime):
     def __init__(self, model: keras.Model, discriminator: keras.Model, settings: Settings, loss):
         self.model = model
         self.discriminator = discriminator
-        self.optimizer = make_optimizer(settings.optimizer, settings.learning_rate)
-        self._judge_optimizer = make_optimizer(settings.optimizer, settings.learning_rate)
+        self.optimizer = make_optimizer(settings)
+        self._judge_optimizer = make_optimizer(settings)
         source, target = (layers.Input(x.shape[1:], name=x.name) for x in discriminator.inputs)
         generated = model(source)
 
@@ -134,6 +134,9 @@ class Adversarial(Regime):
             x, {"reconstruction": y, "adversarial": none}, return_dict=True
         )
         return means(logs) | {"discriminator": float(judged["loss"])}
+
+    def models(self) -> tuple[keras.Model, ...]:
+        return self.model, self.discriminator
 
     def variables(self) -> Variables:
         yield from super().variables()

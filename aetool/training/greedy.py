@@ -70,6 +70,9 @@ class Greedy(Regime):
         features = np.asarray(features, np.float32)
         return features, features
 
+    def models(self) -> tuple[keras.Model, ...]:
+        return (self.model, self._learner.model)
+
     def state(self) -> dict[str, np.ndarray]:
         return {"stage": np.array(self._stage), **super().state()}
 

@@ -30,7 +30,7 @@ class Joint(Regime):
 
     def __init__(self, model: keras.Model, settings: Settings, loss):
         self.model = model
-        self.optimizer = make_optimizer(settings.optimizer, settings.learning_rate)
+        self.optimizer = make_optimizer(settings)
         metrics = {"probabilities": [keras.metrics.CategoricalAccuracy(name="accuracy")]}
         if model.input_shape[-1] == 3:
             agreement = keras.metrics.CategoricalAccuracy(name="accuracy")

@@ -3,6 +3,7 @@
 import keras
 
 from aetool.errors import UsageError
+from aetool.training.settings import Settings
 
 _OPTIMIZERS = {
     "adadelta": keras.optimizers.Adadelta,
@@ -16,12 +17,17 @@ _OPTIMIZERS = {
 }
 
 
-def make_optimizer(text: str, learning_rate: float) -> keras.optimizers.Optimizer:
-    """The Keras optimizer of "name" or "name:argument=value,argument=value".
+# What weight decay leaves alone: to draw these to zero would not make a network smoother.
+_NOT_DECAYED = ["bias", "gamma", "beta"]
+
+
+def make_optimizer(settings: Settings) -> keras.optimizers.Optimizer:
+    """The Keras optimizer that `settings.optimizer` names, "name:argument=value,argument=value".
 
     Raises:
         UsageError: for an unknown name, argument or value.
     """
+    text = settings.optimizer
     name, _, arguments = text.partition(":")
     if name not in _OPTIMIZERS:
         raise UsageError(f"no optimizer {name!r}", f"there are {', '.join(_OPTIMIZERS)}")
@@ -35,7 +41,26 @@ def make_optimizer(text: str, learning_rate: float) -> keras.optimizers.Optimize
                 f"optimizer {text!r}: {item!r} is no argument=number",
                 "for example sgd:momentum=0.9",
             ) from None
+    for key, value in _common(settings).items():
+        if key in values:
+            raise UsageError(f"optimizer {text!r}: {key} is an option of its own as well")
+        values[key] = value
     try:
-        return _OPTIMIZERS[name](learning_rate=learning_rate, **values)
+        optimizer = _OPTIMIZERS[name](learning_rate=settings.learning_rate, **values)
     except (TypeError, ValueError) as error:
         raise UsageError(f"optimizer {text!r}: {str(error).splitlines()[0]}") from error
+    if settings.weight_decay is not None:
+        optimizer.exclude_from_weight_decay(var_names=_NOT_DECAYED)
+    return optimizer
+
+
+def _common(settings: Settings) -> dict[str, float]:
+    """The arguments, of any optimizer, that options of their own ask for."""
+    values = {}
+    if settings.accumulate > 1:
+        values["gradient_accumulation_steps"] = settings.accumulate
+    if settings.clip_norm is not None:
+        values["global_clipnorm"] = settings.clip_norm
+    if settings.weight_decay is not None:
+        values["weight_decay"] = settings.weight_decay
+    return values

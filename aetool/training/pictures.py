@@ -6,7 +6,7 @@ from concurrent.futures import ThreadPoolExecutor
 
 import numpy as np
 
-from aetool.errors import Failure, ImageError, TrainingError
+from aetool.errors import Failure, ImageError, SourceError, TrainingError
 from aetool.images.decode import fit
 from aetool.images.source import Source
 from aetool.training.targets import Pairing
@@ -69,10 +69,13 @@ class Pictures:
         """uint8 (len(rows), height, width, channels), in the order asked for.
 
         With a pairing the target's channels follow the input's.
+
+        Raises:
+            SourceError: a picture that is decoded again can no longer be read.
         """
         if self._memory is not None:
             return self._memory[rows]
-        return np.stack(list(self._pool.map(self._load, self._rows[rows])))
+        return np.stack(list(self._pool.map(self._load_again, self._rows[rows])))
 
     def close(self) -> None:
         self._pool.shutdown()
@@ -100,6 +103,15 @@ class Pictures:
             for part, channels in zip(parts, self._channels, strict=True)
         ]
         return np.round(np.concatenate(fitted, axis=-1) * 255).astype(np.uint8)
+
+    def _load_again(self, i: int) -> np.ndarray:
+        try:
+            return self._load(i)
+        except ImageError as error:
+            raise SourceError(
+                f"{self.source.name(int(i))} can no longer be read: {error.message}",
+                "once it is back, the same command with --resume goes on",
+            ) from error
 
     def _try_load(self, i: int) -> np.ndarray | Failure:
         try:

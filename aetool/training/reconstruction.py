@@ -20,7 +20,7 @@ class Reconstruction(Regime):
 
     def __init__(self, model: keras.Model, settings: Settings, loss):
         self.model = model
-        self.optimizer = make_optimizer(settings.optimizer, settings.learning_rate)
+        self.optimizer = make_optimizer(settings)
         model.compile(optimizer=self.optimizer, loss=PerPicture(loss))
         self.optimizer.build(model.trainable_variables)
 

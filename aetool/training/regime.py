@@ -43,6 +43,19 @@ class Regime:
             for path, array in layer.items()
         }
 
+    def models(self) -> tuple[keras.Model, ...]:
+        """All whose weights change."""
+        return (self.model,)
+
+    def finite(self) -> bool:
+        """Whether every weight is a number."""
+        return all(
+            np.isfinite(array).all()
+            for model in self.models()
+            for layer in layer_weights(model).values()
+            for array in layer.values()
+        )
+
     def state(self) -> dict[str, np.ndarray]:
         """Everything but the saved weights that an exact resume needs."""
         return {

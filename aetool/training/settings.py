@@ -27,14 +27,18 @@ class Settings:
 
     Args:
         epochs: passes over the training pictures, in a greedy training those of the whole model.
-        batch_size: pictures a step.
+        batch_size: pictures a batch.
+        accumulate: batches a step, which follows the mean of their gradients.
         optimizer: a Keras optimizer's name, with its arguments: "sgd:momentum=0.9".
         learning_rate: at the start.
         schedule: how the rate changes: "constant", "cosine" or "inverse-time=0.005".
+        clip_norm: to which a step's gradients, all as one vector, are shortened; None leaves them.
+        weight_decay: the share of every kernel that a step takes off, times the learning rate.
         loss: a key of training.losses.LOSSES.
         loss_weights: {term: factor} of a loss that has several terms.
         augment: keys of images.augment.AUGMENTATIONS.
         patience: epochs without a better validation loss after which to stop; None never stops.
+        keep: "best" or "last" epoch's weights; None keeps the best with `patience`, else the last.
         seed: of the weights, the order and the augmentation.
         precision: "float32" or "bfloat16" (mixed: float32 weights).
         stages: epochs of each greedy stage, before the whole model's; empty for none.
@@ -56,6 +60,14 @@ class Settings:
     stages: tuple[int, ...] = ()
     stage_rates: tuple[float, ...] = ()
     patch: int | None = None
+    accumulate: int = 1
+    clip_norm: float | None = None
+    weight_decay: float | None = None
+    keep: str | None = None
+
+    @property
+    def keeps_best(self) -> bool:
+        return (self.keep or ("last" if self.patience is None else "best")) == "best"
 
     @property
     def total_epochs(self) -> int:

@@ -39,10 +39,13 @@ class RunState:
         step: steps done of the epoch in hand.
         means: of the epoch in hand.
         history: a value an epoch for each metric; those of a greedy stage bear its name.
-        best: the lowest validation (or training) loss so far, with early stopping.
+        best: the lowest validation (or training) loss so far, where it is watched.
         best_epoch: the epoch it was reached in, counted from 1.
-        best_weights: {variable path: array} of that epoch.
+        best_weights: {variable path: array} of that epoch, where it is to be kept.
         stopped_early: whether patience ran out.
+        elapsed: seconds spent on the epoch in hand before an interruption.
+        timeline: of each epoch the last `learning_rate`, the `seconds` it took, and the time of its
+            `end` in seconds since 1970; without the first epochs where an older version trained.
     """
 
     epoch: int = 0
@@ -53,6 +56,8 @@ class RunState:
     best_epoch: int = 0
     best_weights: dict[str, np.ndarray] | None = None
     stopped_early: bool = False
+    elapsed: float = 0.0
+    timeline: list[dict[str, float]] = field(default_factory=list)
 
     def finished(self, settings: Settings) -> bool:
         return self.epoch >= settings.total_epochs or self.stopped_early
@@ -74,6 +79,8 @@ def pack(state: RunState, learner_state: dict[str, np.ndarray], extra: dict) -> 
         "best": state.best if math.isfinite(state.best) else None,
         "best_epoch": state.best_epoch,
         "stopped_early": state.stopped_early,
+        "elapsed": state.elapsed,
+        "timeline": state.timeline,
         **extra,
     }
     arrays = {f"learner/{name}": array for name, array in learner_state.items()}
@@ -101,6 +108,8 @@ def unpack(training: dict) -> tuple[RunState, dict[str, np.ndarray]]:
         best_epoch=document["best_epoch"],
         best_weights=best or None,
         stopped_early=document["stopped_early"],
+        elapsed=document.get("elapsed", 0.0),
+        timeline=document.get("timeline", []),
     )
     learner = {
         k.removeprefix("learner/"): v for k, v in training.items() if k.startswith("learner/")

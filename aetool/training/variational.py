@@ -61,7 +61,7 @@ class Variational(Regime):
 
     def __init__(self, model: keras.Model, settings: Settings, loss):
         self.model = model
-        self.optimizer = make_optimizer(settings.optimizer, settings.learning_rate)
+        self.optimizer = make_optimizer(settings)
         gaussians = conv_vae.encoder(model)(model.input)
         point = Sampling(settings.seed)(gaussians)  # (n, latent_dim)
         outputs = {

@@ -1,6 +1,6 @@
 """aetool beside its rivals, in one run on one machine: python tests/bench [PART ...]
 
-Parts, in the order they run: startup, engine, stream, training, memory, latents. Without any, all.
+Parts, in the order they run: startup, engine, stream, input, training, memory, latents. None: all.
 Prints a Markdown table a part; RESULTS.md keeps one run. Needs the extra `bench`.
 """
 
@@ -16,7 +16,7 @@ os.environ["PYTHONPATH"] = sys.path[0]
 
 from timing import machine
 
-PARTS = ("startup", "engine", "stream", "training", "memory", "latents")
+PARTS = ("startup", "engine", "stream", "input", "training", "memory", "latents")
 
 
 def main(names: list[str]) -> None:
