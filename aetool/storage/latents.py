@@ -2,8 +2,6 @@
 
 import contextlib
 import math
-import shutil
-import sys
 import tempfile
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, field
@@ -13,7 +11,7 @@ from types import TracebackType
 import h5py
 import numpy as np
 
-from aetool.errors import FormatError, OutputError
+from aetool.errors import FormatError
 from aetool.storage.blocks import Blocks
 from aetool.storage.checked import (
     check_dataset,
@@ -25,6 +23,7 @@ from aetool.storage.checked import (
 from aetool.storage.container import open_container, writing
 from aetool.storage.exchange import WRITERS, check_writer
 from aetool.storage.matrices import READERS
+from aetool.storage.pipes import from_standard_input, to_standard_output
 from aetool.storage.shards import Part
 
 _TEXT = h5py.string_dtype("utf-8")
@@ -158,7 +157,7 @@ class LatentsWriter:
         with contextlib.ExitStack() as resources:
             path = self._path
             if str(path) == "-":
-                path = resources.enter_context(_to_standard_output())
+                path = resources.enter_context(to_standard_output("latents.h5"))
             elif Path(path).suffix in WRITERS:
                 path = resources.enter_context(_converted(Path(path)))
             self._file = resources.enter_context(writing(Path(path), "latents"))
@@ -253,7 +252,7 @@ def open_latents(text: str | Path) -> Latents:
     with contextlib.ExitStack() as resources:
         path, name = Path(text), str(text)
         if name == "-":
-            path, name = resources.enter_context(_from_standard_input()), "standard input"
+            path, name = resources.enter_context(from_standard_input()), "standard input"
         kind = _kind_of_file(path, name)
         if kind == "aetool":
             return _open_native(path, name)
@@ -364,21 +363,6 @@ def _encode(text: str) -> bytes:
 
 
 @contextlib.contextmanager
-def _to_standard_output() -> Iterator[Path]:
-    if sys.stdout.isatty():
-        raise OutputError(
-            "latents are binary and standard output is a terminal", "redirect it, or name a file"
-        )
-    with tempfile.TemporaryDirectory(prefix="aetool-") as folder:
-        path = Path(folder, "latents.h5")
-        yield path
-        with open(path, "rb") as whole:
-            sys.stdout.flush()
-            shutil.copyfileobj(whole, sys.stdout.buffer, 1 << 20)
-            sys.stdout.buffer.flush()
-
-
-@contextlib.contextmanager
 def _converted(path: Path) -> Iterator[Path]:
     """A file for latents that becomes, when it is complete, the file of another format."""
     check_writer(path)
@@ -387,17 +371,3 @@ def _converted(path: Path) -> Iterator[Path]:
         yield spool
         with open_latents(spool) as latents:
             WRITERS[path.suffix](path, latents)
-
-
-@contextlib.contextmanager
-def _from_standard_input() -> Iterator[Path]:
-    """Standard input as a file. It can be unlinked once open: its bytes stay until it is closed."""
-    if sys.stdin.isatty():
-        raise FormatError("standard input is a terminal", "pipe latents into it, or name a file")
-    with tempfile.TemporaryDirectory(prefix="aetool-") as folder:
-        path = Path(folder, "latents")
-        with open(path, "wb") as spool:
-            shutil.copyfileobj(sys.stdin.buffer, spool, 1 << 20)
-        if not path.stat().st_size:
-            raise FormatError("standard input is empty", "see what the command before it says")
-        yield path
