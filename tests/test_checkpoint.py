@@ -264,6 +264,18 @@ def _unhashable_format(file: h5py.File) -> None:
     file.attrs["aetool"] = '{"format": [], "model": {}}'
 
 
+def _digest_of_text(file: h5py.File) -> None:
+    file.attrs["aetool_digest"] = np.bytes_(b"\xff" * 64)
+
+
+def _wrong_size(file: h5py.File) -> None:
+    file.attrs["aetool"] = '{"format": 1, "model": {"name": "unet", "size": [1e9, 1]}}'
+
+
+def _too_large(file: h5py.File) -> None:
+    file.attrs["aetool"] = '{"format": 1, "model": {"name": "unet", "size": [99999, 99999]}}'
+
+
 def _no_weights(file: h5py.File) -> None:
     del file["model_weights"]
 
@@ -310,6 +322,9 @@ def _training_text_column(file: h5py.File) -> None:
         _no_model,
         _another_format,
         _unhashable_format,
+        _digest_of_text,
+        _wrong_size,
+        _too_large,
         _no_weights,
         _missing_layer,
         _missing_variable,

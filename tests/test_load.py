@@ -34,3 +34,18 @@ def test_arguments_that_build_nothing_are_refused(digits_model):
     checkpoint.metadata["model"]["widths"] = [1, "x"]
     with pytest.raises(FormatError, match="cannot be built"):
         rebuild(checkpoint)
+
+
+def test_no_network_is_built_that_is_larger_than_its_file(digits_model):
+    """Sixty gigabytes of a kernel are claimed, and refused before memory is taken."""
+    checkpoint = read_checkpoint(digits_model)
+    checkpoint.metadata["model"]["widths"] = [1 << 15, 1 << 15, 8]
+    with pytest.raises(FormatError, match="more than 4,385 weights"):
+        rebuild(checkpoint)
+
+
+def test_what_a_description_leaves_out_is_an_error_of_the_file(digits_model):
+    checkpoint = read_checkpoint(digits_model)
+    del checkpoint.metadata["preprocessing"]["fit"]
+    with pytest.raises(FormatError, match="does not say its fit"):
+        checkpoint.metadata["preprocessing"]["fit"]

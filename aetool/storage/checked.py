@@ -83,7 +83,7 @@ def array_paths(group: h5py.Group) -> list[str]:
 
     try:
         group.visititems(visit)
-    except KeyError as error:
+    except (KeyError, UnicodeDecodeError) as error:  # the name of no file of ours
         raise damaged(group.file.filename, f"{group.name} holds what cannot be opened") from error
     return found
 

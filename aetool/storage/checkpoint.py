@@ -2,6 +2,7 @@
 
 import hashlib
 import json
+import re
 from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass, field
 from importlib import metadata as packages
@@ -178,12 +179,15 @@ def _write_arrays(group: h5py.Group, arrays: Mapping[str, np.ndarray | str]) -> 
 
 def _read_format_1(file: h5py.File, metadata: dict, weights: bool) -> Checkpoint:
     aetool = read_group(file, "aetool")
+    digest = read_text(file, "aetool_digest")
+    if not re.fullmatch("[0-9a-f]{64}", digest):
+        raise damaged(file.filename, "its digest of the model is none")
     checkpoint = Checkpoint(
         metadata,
         keras_config=read_text(file, "model_config"),
         weights={},
         arrays=read_arrays(aetool, array_paths(aetool)),
-        digest=read_text(file, "aetool_digest"),
+        digest=digest,
     )
     if weights:
         checkpoint.weights = _read_weights(read_group(file, "model_weights"))
