@@ -14,7 +14,7 @@ from aetool.analysis.texture import texture
 from aetool.images.quality import ssim
 
 COMBINED = "combined"
-# What the combined score is made of: one of each kind of feature, from filters, layers and latents.
+# What the combined score is made of: one of each kind of feature, from filters, layers, latents.
 PARTS = ("texture", "patch", "mahalanobis")
 # Scores of the network's outputs alone, which need no normal pictures but to be judged by.
 PLAIN = ("mse", "ssim", "elbo")
@@ -164,14 +164,18 @@ def negative_bound(inputs: np.ndarray, outputs: Mapping[str, np.ndarray]) -> flo
 
 
 def combine(scores: Mapping[str, np.ndarray], normal: Mapping[str, np.ndarray]) -> np.ndarray:
-    """The combined score: the mean of PARTS, each in units of how far normal pictures vary upward.
+    """The combined score: the highest of PARTS, each in units of how far normals vary upward.
+
+    The highest, since no defect shows in all of them, and a mean would drown it in the noise of
+    those in which it does not.
 
     Args:
         scores: {part: float (n,)}.
         normal: {part: float (m,)}, scores of held-out normal pictures.
 
     Returns:
-        float64 (n,): 0 at the median of normal pictures, 1 at the mean of their upper twentieth.
+        float64 (n,): of each part 0 is the median of normal pictures, 1 the mean of their upper
+        twentieth.
     """
     parts = []
     for name in PARTS:
@@ -179,4 +183,4 @@ def combine(scores: Mapping[str, np.ndarray], normal: Mapping[str, np.ndarray]) 
         middle = np.median(ascending)
         tail = ascending[-max(1, len(ascending) // 20) :].mean() - middle
         parts.append((np.asarray(scores[name]) - middle) / max(tail, 1e-12))
-    return np.mean(parts, axis=0)
+    return np.max(parts, axis=0)
