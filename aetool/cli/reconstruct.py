@@ -32,6 +32,15 @@ def reconstruct(
             "--grid", metavar="PNG", help="Also draw some originals above their reconstructions."
         ),
     ] = None,
+    likelihood: Annotated[
+        int | None,
+        Option(
+            "--likelihood",
+            metavar="N",
+            min=1,
+            help="Also estimate log-likelihoods under a conv-vae, by N samples a picture.",
+        ),
+    ] = None,
     overwrite: options.OverwriteOpt = False,
     batch_size: options.BatchSizeOpt = None,
     precision: options.PrecisionOpt = "auto",
@@ -57,6 +66,7 @@ def reconstruct(
             out,
             checkpoint,
             grid=grid,
+            likelihood=likelihood,
             overwrite=overwrite,
             batch_size=batch_size,
             precision=precision,
@@ -73,4 +83,6 @@ def _summary(result) -> str:
         line += f", {result.skipped} already there"
     if result.psnr is not None:
         line += f"; PSNR {result.psnr:.2f} dB, SSIM {result.ssim:.3f}"
+    if result.nll is not None:
+        line += f"; ELBO {result.elbo:.2f}, NLL {result.nll:.2f} nats"
     return line

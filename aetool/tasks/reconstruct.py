@@ -8,7 +8,7 @@ from pathlib import Path
 
 import numpy as np
 
-from aetool.errors import Failure, FormatError
+from aetool.errors import Failure, FormatError, UsageError
 from aetool.images.quality import mse, psnr, ssim
 from aetool.images.source import MAX_PIXELS, Source, open_source
 from aetool.inference.prepare import prepare, restore
@@ -22,6 +22,7 @@ from aetool.tasks.outputs import output_folder, planned, write_picture
 
 ARRAY_SUFFIX = ".npy"
 RECONSTRUCTION = "reconstruction"
+VARIATIONAL = "conv-vae"
 
 
 @dataclass(frozen=True, slots=True)
@@ -36,6 +37,8 @@ class ReconstructResult:
         seconds: wall time.
         psnr, ssim, mse: means over the pictures of this run, at the network's size and in [0, 1];
             None where there was nothing to do.
+        elbo: mean evidence lower bound of those pictures, in nats; None unless asked for.
+        nll: mean negative log-likelihood, the importance-weighted bound, in nats; likewise.
     """
 
     read: int
@@ -46,6 +49,8 @@ class ReconstructResult:
     psnr: float | None
     ssim: float | None
     mse: float | None
+    elbo: float | None
+    nll: float | None
 
 
 def reconstruct_images(
@@ -54,6 +59,7 @@ def reconstruct_images(
     checkpoint: Path,
     *,
     grid: Path | None = None,
+    likelihood: int | None = None,
     overwrite: bool = False,
     batch_size: int | None = None,
     precision: str = "auto",
@@ -74,6 +80,7 @@ def reconstruct_images(
         checkpoint: a model that learnt to reconstruct.
         grid: also draw up to 20 pictures, evenly taken from the source, above their
             reconstructions.
+        likelihood: also estimate how probable a conv-vae finds each picture, by so many samples.
         overwrite: write again what is newer than its input and the model.
         batch_size: pictures a batch; by default chosen from the picture size.
         precision: "auto", "float32" or "bfloat16".
@@ -87,8 +94,14 @@ def reconstruct_images(
     """
     started = time.perf_counter()
     stored = read_reconstructor(checkpoint)
+    if likelihood is not None and stored.metadata["model"]["name"] != VARIATIONAL:
+        raise UsageError(
+            f"--likelihood needs a {VARIATIONAL}, and {checkpoint} holds a "
+            f"{stored.metadata['model']['name']}",
+            "only a variational model says how probable a picture is",
+        )
     pictures = open_source(source, exclude=output_folder(out))
-    run = _Run(pictures, stored, precision, batch_size, max_pixels, grid)
+    run = _Run(pictures, stored, precision, batch_size, max_pixels, grid, likelihood)
     with locked(grid) if grid else nullcontext():
         if out.endswith(ARRAY_SUFFIX):
             todo = range(len(pictures))
@@ -103,7 +116,7 @@ def reconstruct_images(
         if run.shown:
             write_grid(grid, [run.shown[i] for i in sorted(run.shown)])
     note_pages(note, run.several_pages)
-    scores = run.mean_quality(todo)
+    scores = run.mean_scores(todo)
     written = len(run.written)
     seconds = time.perf_counter() - started
     return ReconstructResult(written, written, skipped, failures, seconds, *scores)
@@ -140,6 +153,13 @@ def make_reconstructor(checkpoint: Checkpoint, precision: str, batch_size: int |
     return Engine(rebuild(checkpoint).model, precision=precision, batch_size=batch_size)
 
 
+def make_likelihood(checkpoint: Checkpoint, samples: int):
+    """What estimates the likelihood of pictures under a checkpoint's model."""
+    from aetool.inference.likelihood import Likelihood
+
+    return Likelihood(checkpoint, samples)
+
+
 class _Run:
     """What the ways of writing share: loading, measuring, and which pictures the grid shows."""
 
@@ -151,6 +171,7 @@ class _Run:
         batch_size: int | None,
         max_pixels: int,
         grid: Path | None,
+        samples: int | None,
     ):
         self.pictures = pictures
         self.preprocessing = stored.metadata["preprocessing"]
@@ -164,7 +185,10 @@ class _Run:
         self.shown: dict[int, tuple[np.ndarray, np.ndarray]] = {}
         self.several_pages: list[int] = []
         self.written: list[int] = []
-        self.quality = np.full((count, 3), np.nan, np.float32)  # psnr, ssim, mse
+        self.scores = np.full((count, 5), np.nan, np.float32)  # psnr, ssim, mse, elbo, nll
+        self.make_likelihood = lambda: make_likelihood(stored, samples)
+        self.samples = samples
+        self._likelihood = None
 
     def load(self, i: int) -> Item:
         picture = self.pictures.load(i, max_pixels=self.max_pixels)
@@ -175,12 +199,18 @@ class _Run:
         like = replace(picture, pixels=picture.pixels[:0])
         return Item(i, inputs, payload=(picture.pixels.shape[:2], like))
 
-    def measure(self, numbers: list[int], inputs: np.ndarray, results: np.ndarray) -> np.ndarray:
-        """Note the quality of results (n, h, w, c) and return them in [0, 1]."""
+    def measure(self, numbers: list[int], inputs: np.ndarray, outputs: Outputs) -> np.ndarray:
+        """Note how good the outputs of a batch are; its pictures (n, h, w, c) in [0, 1]."""
         inputs = _unit(inputs, self.preprocessing["range"])
-        results = _unit(results, self.output_range)
-        scores = (psnr(inputs, results), ssim(inputs, results), mse(inputs, results))
-        self.quality[numbers] = np.stack(scores, axis=-1)
+        results = _unit(outputs[RECONSTRUCTION], self.output_range)
+        quality = (psnr(inputs, results), ssim(inputs, results), mse(inputs, results))
+        self.scores[numbers, :3] = np.stack(quality, axis=-1)
+        if self.samples is not None:
+            self._likelihood = self._likelihood or self.make_likelihood()
+            gaussians = zip(outputs["z_mean"], outputs["z_log_var"], strict=True)
+            for i, original, (mean, log_variance) in zip(numbers, inputs, gaussians, strict=True):
+                elbo, bound = self._likelihood.estimate(i, original, mean, log_variance)
+                self.scores[i, 3:] = elbo, -bound
         for i, original, result in zip(numbers, inputs, results, strict=True):
             if i in self.sample:
                 self.shown[i] = (_eight_bit(original), _eight_bit(result))
@@ -203,7 +233,7 @@ class _Run:
                 writer.append(results)
                 inputs = np.stack([item.inputs for item in items])
                 numbers = [item.index for item in items]
-                self.measure(numbers, inputs, results)
+                self.measure(numbers, inputs, outputs)
                 self.written += numbers
         return failures
 
@@ -213,8 +243,8 @@ class _Run:
         wanted = set(todo)
 
         def finish(item: Item, outputs: Outputs) -> None:
-            results = outputs[RECONSTRUCTION][None]
-            (result,) = self.measure([item.index], item.inputs[None], results)
+            batch = {name: values[None] for name, values in outputs.items()}
+            (result,) = self.measure([item.index], item.inputs[None], batch)
             if item.index in wanted:
                 size, like = item.payload
                 pixels = _eight_bit(result)
@@ -231,10 +261,13 @@ class _Run:
             self.pictures, indices, self.load, self.make_engine, finish, progress=progress
         )
 
-    def mean_quality(self, todo) -> list[float | None]:
-        measured = self.quality[list(todo)]
-        measured = measured[~np.isnan(measured[:, 0])].astype(np.float64)
-        return [float(mean) for mean in measured.mean(axis=0)] if len(measured) else [None] * 3
+    def mean_scores(self, todo) -> list[float | None]:
+        scores = self.scores[list(todo)].astype(np.float64)
+        means = []
+        for column in scores.T:
+            measured = column[~np.isnan(column)]
+            means.append(float(measured.mean()) if len(measured) else None)
+        return means
 
 
 def _unit(values: np.ndarray, limits: tuple[float, float]) -> np.ndarray:

@@ -1,0 +1,67 @@
+"""`aetool colorize` of 2,000 pictures of 128 pixels, the whole process with decoding and writing.
+
+Beside it the engine's own rate for that network, aetool's rate after start-up (from the difference
+between 2,000 pictures and 200), and a straightforward Keras script.
+"""
+
+import subprocess
+import sys
+import tempfile
+from pathlib import Path
+
+import numpy as np
+from pictures import write_pictures
+from timing import durations, rates, table
+
+from aetool.inference.engine import Engine
+from aetool.inference.load import load_model
+
+COUNT, FEW = 2000, 200
+PACKAGE = Path(__file__).parents[2] / "aetool"
+
+
+def measure() -> str:
+    with tempfile.TemporaryDirectory() as name:
+        root = Path(name)
+        many = write_pictures(root / "many", COUNT, 128)
+        few = write_pictures(root / "few", FEW, 128)
+
+        def colorize(folder):
+            return _run("-m", "aetool", "colorize", folder, root / "out", "--overwrite", "-q")
+
+        plain = Path(__file__).parent / "plain_colorize.py"
+        seconds = durations(
+            {
+                "many": lambda: colorize(many),
+                "few": lambda: colorize(few),
+                "plain": lambda: _run(plain, many, root / "plain"),
+            },
+            rounds=3,
+        )
+    engine = Engine(load_model(PACKAGE / "weights" / "colorizer.h5").model)
+    x = np.random.default_rng(0).random((engine.batch_size, *engine.input_shape), np.float32)
+    own = rates({"engine": lambda: engine.predict(x) is not None and len(x)})["engine"]
+    steady = (COUNT - FEW) / (seconds["many"] - seconds["few"])
+    rows = [
+        ["the engine alone", own, 1.0],
+        ["aetool, after start-up", steady, steady / own],
+        [
+            f"aetool, whole process, {COUNT} pictures",
+            COUNT / seconds["many"],
+            COUNT / seconds["many"] / own,
+        ],
+        [
+            "plain Keras script, whole process",
+            COUNT / seconds["plain"],
+            COUNT / seconds["plain"] / own,
+        ],
+    ]
+    ratio = seconds["plain"] / seconds["many"]
+    return (
+        table(["", "pictures/s", "of the engine"], rows)
+        + f"\n\nWhole process against the plain script: {ratio:.2f} times as fast."
+    )
+
+
+def _run(*arguments: object) -> None:
+    subprocess.run([sys.executable, *map(str, arguments)], check=True, capture_output=True)

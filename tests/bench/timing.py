@@ -1,0 +1,71 @@
+"""Contenders timed in turn, so that whatever else the machine does falls on all of them alike."""
+
+import os
+import platform
+import statistics
+import time
+from collections.abc import Callable, Mapping
+from pathlib import Path
+
+
+def rates(contenders: Mapping[str, Callable[[], int]], rounds: int = 5, seconds: float = 3.0):
+    """Pictures (or whatever a call returns the number of) a second of each, medians over rounds.
+
+    Every contender is called twice first. A round calls each for at least `seconds`.
+    """
+    for call in contenders.values():
+        call()
+        call()
+    measured = {name: [] for name in contenders}
+    for _ in range(rounds):
+        for name, call in contenders.items():
+            started, done = time.perf_counter(), 0
+            while time.perf_counter() - started < seconds or not done:
+                done += call()
+            measured[name].append(done / (time.perf_counter() - started))
+    return {name: statistics.median(values) for name, values in measured.items()}
+
+
+def durations(contenders: Mapping[str, Callable[[], object]], rounds: int = 5):
+    """Seconds a call of each, medians over rounds, in turn."""
+    measured = {name: [] for name in contenders}
+    for _ in range(rounds):
+        for name, call in contenders.items():
+            started = time.perf_counter()
+            call()
+            measured[name].append(time.perf_counter() - started)
+    return {name: statistics.median(values) for name, values in measured.items()}
+
+
+def peak_memory(arguments: list[str], **settings) -> tuple[int, float]:
+    """Run a program: its peak resident memory in bytes, its seconds.
+
+    Raises:
+        RuntimeError: it failed.
+    """
+    started = time.perf_counter()
+    process = os.posix_spawnp(arguments[0], arguments, {**os.environ, **settings})
+    _, status, usage = os.wait4(process, 0)
+    if os.waitstatus_to_exitcode(status):
+        raise RuntimeError(f"{' '.join(arguments)} failed")
+    return usage.ru_maxrss * 1024, time.perf_counter() - started
+
+
+def table(header: list[str], rows: list[list[object]]) -> str:
+    """Markdown; floats to three digits."""
+    lines = ["| " + " | ".join(header) + " |", "|---" * len(header) + "|"]
+    for row in rows:
+        cells = (f"{value:.3g}" if isinstance(value, float) else str(value) for value in row)
+        lines.append("| " + " | ".join(cells) + " |")
+    return "\n".join(lines)
+
+
+def machine() -> str:
+    """The processor, its cores, and what it multiplies natively."""
+    info = Path("/proc/cpuinfo").read_text(encoding="utf-8", errors="replace")
+    names = [line.partition(":")[2].strip() for line in info.splitlines() if "model name" in line]
+    flags = [flag for flag in ("avx512f", "avx512_bf16", "amx_bf16") if flag in info]
+    return (
+        f"{names[0] if names else platform.machine()}, {os.cpu_count()} cores, "
+        f"{', '.join(flags) or 'no AVX-512'}, Python {platform.python_version()}"
+    )

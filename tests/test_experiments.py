@@ -1,0 +1,179 @@
+"""The Makefiles of the published experiments, and the scripts they call."""
+
+import csv
+import json
+import os
+import re
+import shutil
+import subprocess
+import sys
+import tomllib
+from pathlib import Path
+
+import numpy as np
+import pytest
+from PIL import Image
+from test_docs import calls, check
+from typer.exceptions import TyperException
+
+ROOT = Path(__file__).parents[1]
+EXAMPLES = ROOT / "examples"
+MAKEFILES = sorted(EXAMPLES.glob("*/Makefile"))
+RECIPES = sorted(path.stem for path in (ROOT / "aetool" / "recipes").glob("*.toml"))
+
+needs_make = pytest.mark.skipif(not shutil.which("make"), reason="no make")
+
+
+def script(name, *arguments):
+    return subprocess.run(
+        [sys.executable, EXAMPLES / name, *map(str, arguments)],
+        capture_output=True,
+        text=True,
+        check=True,
+        cwd=ROOT,
+        env={**os.environ, "PYTHONPATH": str(ROOT)},
+    ).stdout
+
+
+def test_every_recipe_has_an_experiment():
+    assert [path.parent.name for path in MAKEFILES] == RECIPES
+
+
+@needs_make
+@pytest.mark.parametrize("makefile", MAKEFILES, ids=lambda path: path.parent.name)
+def test_an_experiment_is_made_of_commands_that_the_program_understands(makefile, tmp_path):
+    """Nothing is run: Make says what it would do, and the program's parser reads it."""
+    dry = ["make", "-n", "-C", makefile.parent, f"OUT={tmp_path / 'build'}", "AETOOL=aetool"]
+    data = tmp_path / "mnist.npz"
+    data.touch()
+    done = subprocess.run(
+        [*dry, f"MNIST={data}"], capture_output=True, text=True, check=True, env=os.environ
+    )
+    commands = done.stdout.replace("\\\n", " ").splitlines()
+    understood = [words for line in commands for words in calls(line)]
+    for words in understood:
+        try:
+            check(words)
+        except TyperException as error:
+            pytest.fail(f"{' '.join(words)}: {error.format_message()}")
+    recipes = {words[words.index("--recipe") + 1] for words in understood if "--recipe" in words}
+    assert recipes == {makefile.parent.name}
+
+
+def test_no_experiment_names_a_value_that_its_recipe_holds():
+    """Epochs that a Makefile repeats, so that they can be changed, are the recipe's own."""
+    for makefile in MAKEFILES:
+        epochs = re.search(r"^EPOCHS +\?= (\d+)$", makefile.read_text("utf-8"), re.M)
+        recipe = tomllib.loads(
+            (ROOT / "aetool" / "recipes" / f"{makefile.parent.name}.toml").read_text("utf-8")
+        )
+        if epochs and makefile.parent.name != "cifar10-classifier-ae":  # which says why not
+            assert int(epochs[1]) == recipe["training"]["epochs"], makefile
+
+
+def test_the_table_shows_medians_and_every_value(tmp_path):
+    for i, purity in enumerate((0.5, 0.75, 0.625)):
+        (tmp_path / f"{i}.json").write_text(json.dumps({"purity": purity, "metrics": {"loss": i}}))
+    (tmp_path / "other.json").write_text(json.dumps({"purity": None, "more": 7}))
+    repeated = [f"ours={tmp_path / f'{i}.json'}" for i in range(3)]
+    joined = f"both={tmp_path / '0.json'},{tmp_path / 'other.json'}"
+    table = script("table.py", "purity,metrics.loss,more", *repeated, joined).splitlines()
+    assert table == [
+        "| | purity | metrics.loss | more |",
+        "|---|---|---|---|",
+        "| ours | 0.625 (0.5, 0.75, 0.625) | 1 (0, 1, 2) |  |",
+        "| both |  | 0 | 7 |",
+    ]
+
+
+def test_each_class_has_its_auroc(tmp_path):
+    path = tmp_path / "scores.csv"
+    rows = [("7", 0.1), ("7", 0.3), ("1", 0.2), ("1", 0.4), ("9", 0.5), ("9", 0.6)]
+    with path.open("w", newline="") as file:
+        writer = csv.writer(file)
+        writer.writerow(("path", "label", "score"))
+        writer.writerows((f"{i}.png", label, score) for i, (label, score) in enumerate(rows))
+    table = script("auroc.py", "7", path)
+    assert "| 1 | 0.7500 |" in table and "| 9 | 1.0000 |" in table and "| mean | 0.8750 |" in table
+
+
+def test_digits_are_binarised_once(tmp_path):
+    source = tmp_path / "mnist.npz"
+    grey = np.full((50, 28, 28), 64, np.uint8)
+    labels = np.arange(50, dtype=np.uint8) % 10
+    np.savez(source, x_train=grey, y_train=labels, x_test=grey[:20], y_test=labels[:20])
+    for name in ("a.npz", "b.npz"):
+        script("digits.py", source, tmp_path / name, "--binarize", "--first", 30)
+    with np.load(tmp_path / "a.npz") as a, np.load(tmp_path / "b.npz") as b:
+        assert a["x_train"].shape == (30, 28, 28) and a["x_test"].shape == (20, 28, 28)
+        assert (a["y_train"] == labels[:30]).all()
+        assert set(np.unique(a["x_train"])) == {0, 255}
+        assert a["x_train"].mean() == pytest.approx(64, rel=0.05)
+        for part in a.files:
+            assert (a[part] == b[part]).all()
+
+
+def test_several_trainings_are_drawn_in_one_plot(aetool, tmp_path):
+    model = tmp_path / "model.h5"
+    train = ("train", "sklearn:digits", "--model", "conv-ae", "--epochs", "2", "-o", model)
+    assert aetool(*train, "--batch-size", "256").status == 0
+    script("curves.py", tmp_path / "curves.png", "val_loss", f"one={model}", f"two={model}")
+    with Image.open(tmp_path / "curves.png") as picture:
+        assert picture.width > 600 and len(picture.getcolors(2**20)) > 10
+
+
+def pictures(folder, count, size, halves=1):
+    random = np.random.default_rng(0)
+    for split in ("train", "test"):
+        for label in ("airplane", "automobile", "frog"):
+            (folder / split / label).mkdir(parents=True)
+            for i in range(count):
+                pixels = random.integers(0, 256, (size, halves * size, 3), dtype=np.uint8)
+                Image.fromarray(pixels).save(folder / split / label / f"{i}.png")
+    return folder
+
+
+SMALL = {
+    "cifar10-classifier-ae": {"size": 32},
+    "colorizer": {"size": 128},
+    "pix2pix-edges": {"size": 128},
+    "pix2pix-facades": {"size": 128, "halves": 2},
+    "stacked-ae": {"size": 80},
+    "stl10-colorize": {"size": 96},
+    "stl10-unet": {"size": 96},
+}
+
+
+@needs_make
+@pytest.mark.slow
+@pytest.mark.parametrize("makefile", MAKEFILES, ids=lambda path: path.parent.name)
+def test_an_experiment_runs_from_data_to_table(makefile, tmp_path):
+    """On a handful of random pictures and one epoch: the figures mean nothing, the files do."""
+    data = tmp_path / "mnist.npz"
+    random = np.random.default_rng(0)
+    digits = random.integers(0, 256, (120, 28, 28), dtype=np.uint8)
+    labels = np.arange(120, dtype=np.uint8) % 10
+    np.savez(data, x_train=digits, y_train=labels, x_test=digits, y_test=labels)
+    folder = pictures(tmp_path / "pictures", 4, **SMALL.get(makefile.parent.name, {"size": 8}))
+    variables = {
+        "AETOOL": f"{sys.executable} -m aetool",
+        "PYTHON": sys.executable,
+        "OUT": tmp_path / "build",
+        "MNIST": data,
+        "PHOTOS": folder / "train",
+        "TEST": folder / "test",
+        "OTHERS": folder / "test",
+        **dict.fromkeys(("CIFAR", "FACADES", "FACES"), folder),
+        **dict.fromkeys(("EPOCHS", "EPOCHS_SEVENS", "EPOCHS_WIDE", "STAGE", "SAMPLES"), 1),
+        "SEEDS": "0 1",
+    }
+    make = ["make", "-C", makefile.parent, *(f"{k}={v}" for k, v in variables.items())]
+    environment = {**os.environ, "PYTHONPATH": str(ROOT)}
+    done = subprocess.run(make, capture_output=True, text=True, env=environment)
+    assert done.returncode == 0, done.stderr
+    assert list((tmp_path / "build").glob("*.md"))
+    again = subprocess.run([*make, "-q"], capture_output=True, env=environment)
+    assert (
+        again.returncode == 0
+        or b"cat" in subprocess.run([*make, "-n"], capture_output=True, env=environment).stdout
+    )
