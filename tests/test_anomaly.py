@@ -313,6 +313,18 @@ def test_every_score_tells_zeros_from_other_digits(digits, zeros_model, tmp_path
     assert auroc["combined"] > 0.97, auroc
 
 
+def test_a_calibration_that_does_not_fit_together_is_refused(aetool, digits, zeros_model, tmp_path):
+    checkpoint = read_checkpoint(zeros_model)
+    words = ["anomaly", digits, "-c", tmp_path / "m.h5", "-o", tmp_path / "s.csv"]
+    for name in ("knn/bank", "patch/bank", "gmm/means", "texture/axes"):
+        whole = checkpoint.arrays[f"calibration/{name}"]
+        for array in (whole[..., :-2], whole[:0], whole[None]):
+            arrays = {**checkpoint.arrays, f"calibration/{name}": array}
+            write_checkpoint(tmp_path / "m.h5", replace(checkpoint, arrays=arrays))
+            refused = aetool(*words)
+            assert refused.status == 1 and "the calibration's" in refused.stderr
+
+
 def test_what_a_score_lacks_is_said(aetool, digits, zeros_model, tmp_path):
     words = ["anomaly", digits, "-o", tmp_path / "s.csv", "-q"]
     assert aetool(*words, "-c", zeros_model, "--score", "elbo").status == 2
@@ -321,6 +333,8 @@ def test_what_a_score_lacks_is_said(aetool, digits, zeros_model, tmp_path):
     assert refused.status == 2 and "--calibrate" in refused.stderr
     assert aetool(*words, "-c", bare, "--score", "ssim").status == 0
     assert aetool(*words, "-c", zeros_model, "--calibrate", digits).status == 2
+    assert aetool("anomaly", "-c", zeros_model).status == 2
+    assert aetool("anomaly", digits, "-o", tmp_path / "s.csv").status == 2
 
 
 def test_small_defects_are_found_in_tiles(aetool, zeros_model, tmp_path):

@@ -22,13 +22,13 @@ WHERE_PANEL = "Where and how well"
 
 
 def anomaly(
+    checkpoint: options.CheckpointOpt,
     source: Annotated[
         str | None,
         Argument(
             metavar="SOURCE", help="As everywhere; none with --calibrate.", show_default=False
         ),
     ] = None,
-    checkpoint: options.CheckpointOpt = None,
     output: Annotated[
         Path | None,
         Option(

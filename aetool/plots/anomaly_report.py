@@ -5,7 +5,7 @@ from dataclasses import dataclass
 
 import numpy as np
 from matplotlib.axes import Axes
-from matplotlib.figure import Figure
+from matplotlib.figure import Figure, SubFigure
 
 from aetool.plots.style import figure_style, short_name
 
@@ -24,7 +24,7 @@ class Worst:
         name: of the picture.
         score: its score.
         pixels: uint8 (h, w) or (h, w, 3).
-        overlay: uint8 (h, w, 3), the picture under its heatmap; None without one.
+        overlay: uint8 (h, w, 3), the picture under its heatmap.
     """
 
     name: str
@@ -51,11 +51,8 @@ def anomaly_report(
         score: what the score is called.
     """
     with figure_style():
-        rows = 1 + (2 if worst else 0)
-        heights = [3.0, 1.0, 1.0][:rows]
-        figure = Figure(figsize=(10, sum(heights) + 0.8), layout="constrained")
-        parts = figure.subfigures(2, 1, height_ratios=[3.0, 2.0]) if worst else [figure]
-        upper = parts[0]
+        figure = Figure(figsize=(10, 5.8), layout="constrained")
+        upper, lower = figure.subfigures(2, 1, height_ratios=[3.0, 2.0])
         panels = upper.subplots(1, 3 if curves else 1, squeeze=False)[0]
         _draw_histogram(panels[0], groups, threshold, score)
         if curves:
@@ -72,8 +69,7 @@ def anomaly_report(
                 ("anomalies found", "share of flagged that are anomalies"),
                 f"precision-recall, area {float(curves['average_precision']):.3f}",
             )
-        if worst:
-            _draw_worst(parts[1], worst)
+        _draw_worst(lower, worst)
     return figure
 
 
@@ -119,7 +115,7 @@ def _draw_curve(
     axes.grid(True)
 
 
-def _draw_worst(figure, worst: Sequence[Worst]) -> None:
+def _draw_worst(figure: SubFigure, worst: Sequence[Worst]) -> None:
     panels = figure.subplots(2, COLUMNS, squeeze=False)
     for axes in panels.flat:
         axes.axis("off")

@@ -2,6 +2,7 @@
 
 from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass, replace
+from functools import partial
 from pathlib import Path
 
 import numpy as np
@@ -24,8 +25,10 @@ from aetool.training.pictures import Pictures
 # is one tile unless it is cut.
 Rows = Callable[[], Iterator[tuple[np.ndarray, Mapping[str, np.ndarray]]]]
 
-# Pictures, or tiles of them, whose latents are fitted.
+# Pictures, or tiles of them, that are fitted, and held-out ones that are scored; of more, so many
+# chosen at random.
 LEARNT = 5000
+HELD_OUT = 5000
 FOLDS = 5
 PASSES = 2
 FEWEST = 2 * FOLDS
@@ -57,7 +60,7 @@ def calibrate_trained(checkpoint: Checkpoint, data: TrainingData, pair, seed: in
     """
     engine = feature_engine(replace(checkpoint))
 
-    def rows(pictures: Pictures, most: int | None) -> Iterator[tuple]:
+    def rows(pictures: Pictures, most: int) -> Iterator[tuple]:
         order = np.random.default_rng((seed, 4)).permutation(len(pictures))
         chosen = np.sort(order[:most])
         for start in range(0, len(chosen), engine.batch_size):
@@ -70,7 +73,7 @@ def calibrate_trained(checkpoint: Checkpoint, data: TrainingData, pair, seed: in
         checkpoint,
         engine.precision,
         lambda: rows(data.pictures, LEARNT),
-        lambda: rows(data.held_out, None),
+        lambda: rows(data.held_out, HELD_OUT),
         seed,
     )
 
@@ -163,14 +166,15 @@ class _Reservoir:
         """(rows, which picture each is of)."""
         return np.stack(self.rows), np.array(self.owners)
 
-    def offer(self, row: np.ndarray, owner: int) -> None:
+    def offer(self, row: Callable[[], np.ndarray], owner: int) -> None:
+        """Take a row, or pass it by without making it."""
         place = self._seen if self._seen < self._size else int(self._rng.integers(self._seen + 1))
         self._seen += 1
         if place == len(self.rows):
-            self.rows.append(row.copy())
+            self.rows.append(row())
             self.owners.append(owner)
         elif place < self._size:
-            self.rows[place], self.owners[place] = row.copy(), owner
+            self.rows[place], self.owners[place] = row(), owner
 
 
 def _sample(rows: Rows, limits: tuple[float, float], seed: int) -> _Sample:
@@ -179,10 +183,11 @@ def _sample(rows: Rows, limits: tuple[float, float], seed: int) -> _Sample:
     count = 0
     for inputs, outputs in rows():
         patches = patches or _Reservoir(bank_pictures(*outputs["patches"].shape[1:3]), seed)
-        for n, tile in enumerate(inputs):
-            latents.offer(outputs["latents"][n], count)
-            patches.offer(outputs["patches"][n], count)
-            textures.offer(texture((tile - low) / (high - low)), count)
+        tiles = zip(inputs, outputs["latents"], outputs["patches"], strict=True)
+        for tile, latent, patch in tiles:
+            latents.offer(latent.copy, count)
+            patches.offer(patch.copy, count)
+            textures.offer(partial(texture, (tile - low) / (high - low)), count)
         count += 1
     if patches is None:
         raise UsageError("no normal picture can be read")

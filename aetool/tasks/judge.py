@@ -9,9 +9,13 @@ from aetool.analysis import anomaly
 from aetool.analysis.detectors import COMBINED, FITTED, LOCAL, PARTS, SCORES, combine
 from aetool.errors import UsageError
 from aetool.storage.checkpoint import Checkpoint
-from aetool.tasks.scores import available, calibration_scores, default_score, fitted_arrays
-
-RECALIBRATE = "calibrate it with: aetool anomaly --calibrate NORMALS -c OLD.h5 -o NEW.h5"
+from aetool.tasks.scores import (
+    RECALIBRATE,
+    available,
+    calibration_scores,
+    default_score,
+    fitted_arrays,
+)
 
 
 @dataclass(frozen=True, slots=True)
