@@ -1,14 +1,18 @@
 """Anomaly scores: the promise of the threshold, and the real command's tables and pictures."""
 
 import csv
+import json
 from dataclasses import replace
 
 import numpy as np
 import pytest
 from PIL import Image
-from sklearn.metrics import roc_auc_score
+from sklearn.datasets import load_digits
+from sklearn.metrics import average_precision_score, roc_auc_score
+from untrained import write_untrained
 
 from aetool.analysis import anomaly
+from aetool.analysis.detectors import SCORES
 from aetool.images.decode import fit
 from aetool.images.source import open_source
 from aetool.inference.load import load_model
@@ -19,6 +23,16 @@ from aetool.tasks.anomaly import score_images
 def read_rows(path):
     with open(path, encoding="utf-8", newline="") as stream:
         return list(csv.DictReader(stream))
+
+
+@pytest.fixture(scope="module")
+def digits(tmp_path_factory):
+    """The first 400 digits, labelled."""
+    data = load_digits()
+    path = tmp_path_factory.mktemp("digits") / "digits.npz"
+    pixels = np.uint8(np.round(data.images[:400] * 255 / 16))
+    np.savez(path, x=pixels, y=data.target[:400])
+    return path
 
 
 @pytest.fixture(scope="module")
@@ -42,13 +56,6 @@ def with_calibration(path, source, **changes):
 
 
 # scores
-
-
-def test_the_score_is_the_mean_squared_error():
-    rng = np.random.default_rng(0)
-    a, b = rng.random((2, 5, 8, 6, 3))
-    np.testing.assert_allclose(anomaly.scores(a, b), np.square(a - b).reshape(5, -1).mean(axis=1))
-    assert anomaly.error_maps(a, b).shape == (5, 8, 6)
 
 
 @pytest.mark.parametrize("rate", [0.01, 0.05, 0.2])
@@ -81,12 +88,6 @@ def test_a_rate_below_what_the_count_supports_gives_the_highest_score():
     calibration = np.arange(50.0)
     assert anomaly.threshold(calibration, 0.001) == 49
     assert anomaly.smallest_rate(50) == pytest.approx(1 / 51)
-    assert anomaly.calibrate(calibration) == {
-        "score": "mse",
-        "quantile": 0.99,
-        "threshold": 49.0,
-        "count": 50,
-    }
 
 
 def test_auroc_agrees_with_scikit_learn_and_is_none_for_one_class():
@@ -95,6 +96,17 @@ def test_auroc_agrees_with_scikit_learn_and_is_none_for_one_class():
     assert anomaly.auroc(scores, anomalous) == pytest.approx(roc_auc_score(anomalous, scores))
     assert anomaly.auroc(scores, np.zeros(300, bool)) is None
     assert anomaly.auroc(np.array([]), np.array([], bool)) is None
+
+
+def test_average_precision_agrees_with_scikit_learn():
+    rng = np.random.default_rng(4)
+    scores, anomalous = rng.integers(0, 20, 300).astype(float), rng.random(300) < 0.3
+    expected = average_precision_score(anomalous, scores)
+    assert anomaly.average_precision(scores, anomalous) == pytest.approx(expected)
+    assert anomaly.average_precision(scores, np.zeros(300, bool)) is None
+    false, found = anomaly.roc(scores, anomalous)
+    area = np.sum(np.diff(false, prepend=0) * (found + np.append(0, found[:-1])) / 2)
+    assert area == pytest.approx(anomaly.auroc(scores, anomalous))
 
 
 # the command
@@ -123,16 +135,17 @@ def test_other_digits_stand_out(aetool, zeros_model, tmp_path):
 def test_scores_are_those_of_the_calibration(zeros_model, tmp_path):
     """The held-out pictures score exactly what training noted, so p-values mean what they say."""
     table = tmp_path / "scores.csv"
-    score_images("sklearn:digits", table, zeros_model)
-    scores = np.array([float(row["score"]) for row in read_rows(table)])
-    for noted in read_checkpoint(zeros_model).arrays["calibration/scores"]:
-        assert np.abs(scores - noted).min() < 1e-6
+    for name in ("combined", "mse", "mahalanobis", "gmm"):
+        score_images("sklearn:digits", table, zeros_model, score=name)
+        scores = np.array([float(row["score"]) for row in read_rows(table)])
+        for noted in read_checkpoint(zeros_model).arrays[f"calibration/scores/{name}"]:
+            assert np.abs(scores - noted).min() < 1e-6 * max(1, abs(noted))
 
 
-def test_scores_are_reconstruction_errors(zeros_model, tmp_path):
+def test_scores_are_reconstruction_errors(digits, zeros_model, tmp_path):
     table = tmp_path / "scores.csv"
-    score_images("sklearn:digits", table, zeros_model, precision="float32")
-    source = open_source("sklearn:digits")
+    score_images(str(digits), table, zeros_model, score="mse", precision="float32")
+    source = open_source(str(digits))
     pictures = np.stack([fit(source.load(i).pixels, (8, 8), 1) for i in range(50)])
     rebuilt = load_model(zeros_model).model.predict(pictures, verbose=0)
     scores = [float(row["score"]) for row in read_rows(table)[:50]]
@@ -141,13 +154,13 @@ def test_scores_are_reconstruction_errors(zeros_model, tmp_path):
     )
 
 
-def test_a_threshold_is_a_threshold(aetool, zeros_model, tmp_path):
+def test_a_threshold_is_a_threshold(aetool, digits, zeros_model, tmp_path):
     table = tmp_path / "scores.csv"
-    words = ["anomaly", "sklearn:digits", "-c", zeros_model, "-o", table, "--json"]
+    words = ["anomaly", digits, "-c", zeros_model, "-o", table, "--json"]
     median = float(np.median([float(row["score"]) for row in _scored(aetool, words, table)]))
     done = aetool(*words, "--threshold", median)
     assert done.json["threshold"] == median
-    assert 890 <= done.json["anomalies"] <= 900
+    assert 195 <= done.json["anomalies"] <= 200
     more = aetool(*words, "--false-alarms", "0.5").json["anomalies"]
     assert more > aetool(*words, "--false-alarms", "0.05").json["anomalies"]
     both = aetool(*words, "--false-alarms", "0.5", "--threshold", "1")
@@ -159,17 +172,17 @@ def _scored(aetool, words, table):
     return read_rows(table)
 
 
-def test_a_rate_too_small_is_said_in_one_line(aetool, zeros_model, tmp_path):
+def test_a_rate_too_small_is_said_in_one_line(aetool, digits, zeros_model, tmp_path):
     words = ["-c", zeros_model, "-o", tmp_path / "s.csv", "--false-alarms", "0.0001"]
-    done = aetool("anomaly", "sklearn:digits", *words)
+    done = aetool("anomaly", digits, *words)
     assert done.status == 0
     assert "cannot promise fewer false alarms" in done.stderr
 
 
-def test_without_calibration_there_are_scores_only(aetool, zeros_model, tmp_path):
+def test_without_calibration_there_are_scores_only(aetool, digits, zeros_model, tmp_path):
     model = with_calibration(tmp_path / "plain.h5", zeros_model)
     table = tmp_path / "scores.csv"
-    words = ["anomaly", "sklearn:digits", "-c", model, "-o", table]
+    words = ["anomaly", digits, "-c", model, "-o", table]
     done = aetool(*words, "--json")
     assert done.status == 0
     assert done.json["threshold"] is None and done.json["anomalies"] is None
@@ -189,7 +202,7 @@ def test_anomalies_outrank_failures_in_the_exit_status(aetool, zeros_model, tmp_
     words = ["anomaly", folder, "-c", zeros_model, "-o", tmp_path / "s.csv"]
     assert aetool(*words, "--threshold", "0").status == 1
     assert aetool(*words, "--threshold", "0", "--fail-on-anomaly").status == 3
-    assert aetool(*words, "--threshold", "9", "--fail-on-anomaly").status == 1
+    assert aetool(*words, "--threshold", "1e9", "--fail-on-anomaly").status == 1
     assert [row["path"] for row in read_rows(tmp_path / "s.csv")] == ["white.png"]
 
 
@@ -202,16 +215,16 @@ def test_the_table_goes_to_standard_output(aetool, zeros_model, photos):
 
 
 @pytest.mark.parametrize("precision", ["float32", "bfloat16"])
-def test_scores_follow_the_precision_of_the_calibration(zeros_model, tmp_path, precision):
+def test_scores_follow_the_precision_of_the_calibration(digits, zeros_model, tmp_path, precision):
     model = with_calibration(tmp_path / "m.h5", zeros_model, precision=precision)
     tables = [tmp_path / "auto.csv", tmp_path / "named.csv"]
     notes = []
-    score_images("sklearn:digits", tables[0], model, note=notes.append)
-    score_images("sklearn:digits", tables[1], model, precision=precision, note=notes.append)
+    score_images(str(digits), tables[0], model, note=notes.append)
+    score_images(str(digits), tables[1], model, precision=precision, note=notes.append)
     assert tables[0].read_bytes() == tables[1].read_bytes()
     assert notes == []
     other = "float32" if precision == "bfloat16" else "bfloat16"
-    score_images("sklearn:digits", tables[1], model, precision=other, note=notes.append)
+    score_images(str(digits), tables[1], model, precision=other, note=notes.append)
     assert len(notes) == 1 and precision in notes[0]
 
 
@@ -239,8 +252,10 @@ def test_heatmaps_have_the_pictures_size_and_show_where(zeros_model, photos, tmp
     Image.fromarray(pixels).save(folder / "corner.gif")
     Image.fromarray(np.zeros((16, 16), np.uint8)).save(folder / "black.png")
     maps, over = tmp_path / "maps", tmp_path / "over"
-    plain = score_images(str(folder), tmp_path / "a.csv", zeros_model, heatmaps=maps)
-    score_images(str(folder), tmp_path / "b.csv", zeros_model, heatmaps=over, overlay=True)
+    options = {"score": "mse"}
+    plain = score_images(str(folder), tmp_path / "a.csv", zeros_model, heatmaps=maps, **options)
+    options |= {"heatmaps": over, "overlay": True}
+    score_images(str(folder), tmp_path / "b.csv", zeros_model, **options)
     assert plain.failed == []
     assert (tmp_path / "a.csv").read_bytes() == (tmp_path / "b.csv").read_bytes()
     assert sorted(path.name for path in maps.iterdir()) == ["black.png", "corner.gif.png"]
@@ -259,3 +274,126 @@ def test_two_pictures_never_share_a_heatmap(zeros_model, tmp_path):
         Image.new("L", (8, 8), 99).save(folder / name)
     result = score_images(str(folder), tmp_path / "s.csv", zeros_model, heatmaps=tmp_path / "maps")
     assert [failure.path for failure in result.failed] == ["a.gif.png"]
+
+
+# calibration without training
+
+
+def test_a_model_is_calibrated_anew_without_training(aetool, digits, zeros_model, tmp_path):
+    bare = with_calibration(tmp_path / "bare.h5", zeros_model)
+    data = np.load(digits)
+    zeros, fresh = (
+        data["x"][np.flatnonzero(data["y"] == 0)][rows] for rows in (slice(0, 30), slice(30, None))
+    )
+    np.save(tmp_path / "zeros.npy", zeros)
+    new = tmp_path / "new.h5"
+    words = ["--calibrate", tmp_path / "zeros.npy", "-c", bare, "-o", new]
+    done = aetool("anomaly", *words, "--json")
+    assert done.status == 0, done.stderr
+    assert done.json["read"] == 30 and done.json["smallest_rate"] == pytest.approx(1 / 31)
+    assert set(done.json["thresholds"]) == set(SCORES) - {"elbo"}
+    before, after = read_checkpoint(bare), read_checkpoint(new)
+    assert after.digest == before.digest
+    assert after.metadata["calibration"]["count"] == 30
+    scored = aetool("anomaly", digits, "-c", new, "-o", tmp_path / "s.csv", "--json")
+    assert scored.json["auroc"] > 0.95
+    assert scored.json["threshold"] == done.json["threshold"]
+    np.save(tmp_path / "few.npy", fresh[:5])
+    words[1] = tmp_path / "few.npy"
+    assert aetool("anomaly", *words).status == 2
+
+
+def test_every_score_tells_zeros_from_other_digits(digits, zeros_model, tmp_path):
+    auroc = {}
+    for score in set(SCORES) - {"elbo"}:
+        result = score_images(str(digits), tmp_path / "s.csv", zeros_model, score=score)
+        auroc[score] = result.auroc
+        assert result.score == score and result.anomalies > 200
+    assert min(auroc.values()) > 0.75, auroc
+    assert auroc["combined"] > 0.97, auroc
+
+
+def test_a_calibration_that_does_not_fit_together_is_refused(aetool, digits, zeros_model, tmp_path):
+    checkpoint = read_checkpoint(zeros_model)
+    words = ["anomaly", digits, "-c", tmp_path / "m.h5", "-o", tmp_path / "s.csv"]
+    for name in ("knn/bank", "patch/bank", "gmm/means", "texture/axes"):
+        whole = checkpoint.arrays[f"calibration/{name}"]
+        for array in (whole[..., :-2], whole[:0], whole[None]):
+            arrays = {**checkpoint.arrays, f"calibration/{name}": array}
+            write_checkpoint(tmp_path / "m.h5", replace(checkpoint, arrays=arrays))
+            refused = aetool(*words)
+            assert refused.status == 1 and "the calibration's" in refused.stderr
+
+
+def test_what_a_score_lacks_is_said(aetool, digits, zeros_model, tmp_path):
+    words = ["anomaly", digits, "-o", tmp_path / "s.csv", "-q"]
+    assert aetool(*words, "-c", zeros_model, "--score", "elbo").status == 2
+    bare = with_calibration(tmp_path / "bare.h5", zeros_model)
+    refused = aetool(*words, "-c", bare, "--score", "patch")
+    assert refused.status == 2 and "--calibrate" in refused.stderr
+    assert aetool(*words, "-c", bare, "--score", "ssim").status == 0
+    assert aetool(*words, "-c", zeros_model, "--calibrate", digits).status == 2
+    assert aetool("anomaly", "-c", zeros_model).status == 2
+    assert aetool("anomaly", digits, "-o", tmp_path / "s.csv").status == 2
+
+
+def test_small_defects_are_found_in_tiles(aetool, zeros_model, tmp_path):
+    """A speck that vanishes when the part is shrunk to the network's size."""
+    rng = np.random.default_rng(0)
+    parts = np.uint8(100 + 4 * rng.standard_normal((22, 72, 72)))
+    np.save(tmp_path / "normal.npy", parts[:12])
+    speckled = parts[12:].copy()
+    speckled[:, 40:43, 50:53] = 130
+    np.savez(
+        tmp_path / "test.npz", x=np.concatenate([parts[12:], speckled]), y=np.repeat([0, 1], 10)
+    )
+    found = {}
+    for tile in (None, 24):
+        model = tmp_path / f"{tile}.h5"
+        options = ["--tile", tile] if tile else []
+        words = ["--calibrate", tmp_path / "normal.npy", "-c", zeros_model, "-o", model, *options]
+        assert aetool("anomaly", *words, "-q").status == 0
+        table = tmp_path / f"{tile}.csv"
+        words = ["-c", model, "-o", table, "--score", "texture", "-q"]
+        assert aetool("anomaly", tmp_path / "test.npz", *words).status == 0
+        scores = np.array([float(row["score"]) for row in read_rows(table)])
+        found[tile] = roc_auc_score(np.repeat([0, 1], 10), scores)
+    assert found[24] > 0.95 > found[None] + 0.1, found
+    words = ["anomaly", tmp_path / "test.npz", "-c", tmp_path / "24.h5", "-o", tmp_path / "o.csv"]
+    other = aetool(*words, "--tile", "48", "--json")
+    assert other.json["threshold"] is None and "calibrated for tiles of 24" in other.stderr
+
+
+def test_masks_measure_the_maps_and_the_report_shows_them(aetool, tmp_path):
+    rng = np.random.default_rng(0)
+    spec = {"name": "conv-ae", "size": (32, 48), "channels": 1, "widths": (4, 4)}
+    model = write_untrained(tmp_path / "m.h5", spec, "reconstruct")
+    np.save(tmp_path / "normal.npy", np.uint8(100 + 4 * rng.standard_normal((40, 32, 48))))
+    words = ["--calibrate", tmp_path / "normal.npy", "-c", model, "-o", model]
+    assert aetool("anomaly", *words).status == 0
+    for label, count in (("good", 6), ("scratch", 4)):
+        (tmp_path / "test" / label).mkdir(parents=True)
+        for number in range(count):
+            pixels = np.uint8(100 + 4 * rng.standard_normal((32, 48)))
+            if label == "scratch":
+                pixels[4:10, 30:40] = 220
+                mask = np.zeros((32, 48), np.uint8)
+                mask[4:10, 30:40] = 255
+                truth = tmp_path / "ground_truth" / label / f"{number}_mask.png"
+                truth.parent.mkdir(parents=True, exist_ok=True)
+                Image.fromarray(mask).save(truth)
+            Image.fromarray(pixels).save(tmp_path / "test" / label / f"{number}.png")
+    words = ["anomaly", tmp_path / "test", "-c", model, "-o", tmp_path / "s.jsonl"]
+    options = ["--masks", tmp_path / "ground_truth"]
+    done = aetool(*words, *options, "--report", tmp_path / "report.png", "--json")
+    assert done.status == 0, done.stderr
+    assert done.json["pixel_auroc"] > 0.9 and done.json["region_overlap"] > 0.8
+    assert done.json["average_precision"] == done.json["auroc"] == 1
+    rows = [json.loads(line) for line in (tmp_path / "s.jsonl").read_text().splitlines()]
+    assert [row["path"] for row in rows][:1] == ["good/0.png"] and len(rows) == 10
+    assert set(rows[0]) == {"path", "label", "score", "p_value", "anomaly"}
+    with Image.open(tmp_path / "report.png") as picture:
+        assert picture.width > 1000 and len(picture.convert("RGB").getcolors(2**20)) > 100
+    (tmp_path / "ground_truth" / "scratch" / "0_mask.png").write_bytes(b"")
+    torn = aetool(*words, *options, "--json")
+    assert torn.status == 1 and torn.json["failed"][0]["path"] == "scratch/0.png"

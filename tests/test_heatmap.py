@@ -6,9 +6,9 @@ import pytest
 from aetool.plots.heatmap import heatmap, levels, overlay
 
 
-def test_levels_are_the_root_of_the_error_on_one_scale():
-    errors = np.array([[0.0, 0.01, 0.04], [0.16, 0.64, 9.0]])
-    np.testing.assert_array_equal(levels(errors, 0.16), [[0, 64, 128], [255, 255, 255]])
+def test_levels_are_proportional_on_one_scale():
+    values = np.array([[0.0, 0.1, 0.2], [0.4, 0.8, 9.0]])
+    np.testing.assert_array_equal(levels(values, 0.4), [[0, 64, 128], [255, 255, 255]])
 
 
 def test_colours_grow_brighter_with_the_level():

@@ -1,16 +1,14 @@
-"""Reconstruction error as an anomaly score: thresholds that were earned, p-values, AUROC.
+"""What an anomaly score means: thresholds that were earned, p-values, and how well it separates.
 
-An autoencoder that has only seen normal pictures rebuilds others badly. How badly is too badly
-follows from the scores of held-out normal pictures, the calibration scores: a new picture's p-value
-is the share of normals at least as badly rebuilt (split conformal prediction; Vovk, Gammerman and
-Shafer, "Algorithmic Learning in a Random World", 2005; Bates et al., "Testing for outliers with
-conformal p-values", 2023), so flagging p <= 0.01 raises a false alarm on at most 1 % of normal
-pictures, whatever the network.
+How high is too high follows from the scores of held-out normal pictures, the calibration scores: a
+new picture's p-value is the share of normals that score at least as high (split conformal
+prediction; Vovk, Gammerman and Shafer, "Algorithmic Learning in a Random World", 2005; Bates et
+al., "Testing for outliers with conformal p-values", 2023), so flagging p <= 0.01 raises a false
+alarm on at most 1 % of normal pictures, whatever the network.
 """
 
 import numpy as np
 
-SCORE = "mse"
 FALSE_ALARMS = 0.01
 
 
@@ -25,11 +23,6 @@ def error_maps(inputs: np.ndarray, reconstructions: np.ndarray) -> np.ndarray:
     """
     difference = inputs.astype(np.float64) - reconstructions
     return np.mean(difference * difference, axis=-1)
-
-
-def scores(inputs: np.ndarray, reconstructions: np.ndarray) -> np.ndarray:
-    """The anomaly score "mse": the mean of `error_maps` over pixels, float64 (n,) or ()."""
-    return error_maps(inputs, reconstructions).mean(axis=(-2, -1))
 
 
 def threshold(calibration_scores: np.ndarray, false_alarms: float = FALSE_ALARMS) -> float:
@@ -55,20 +48,6 @@ def threshold(calibration_scores: np.ndarray, false_alarms: float = FALSE_ALARMS
 def smallest_rate(n: int) -> float:
     """The lowest rate of false alarms that n calibration scores can promise."""
     return 1 / (n + 1)
-
-
-def calibrate(calibration_scores: np.ndarray, false_alarms: float = FALSE_ALARMS) -> dict:
-    """What a checkpoint says about its calibration; the precision is the caller's to add.
-
-    Returns:
-        {"score", "quantile", "threshold", "count"}.
-    """
-    return {
-        "score": SCORE,
-        "quantile": 1 - false_alarms,
-        "threshold": threshold(calibration_scores, false_alarms),
-        "count": len(calibration_scores),
-    }
 
 
 def p_values(values: np.ndarray, calibration_scores: np.ndarray) -> np.ndarray:
@@ -104,3 +83,47 @@ def auroc(values: np.ndarray, anomalous: np.ndarray) -> float | None:
     below = np.searchsorted(normal, odd, side="left")
     not_above = np.searchsorted(normal, odd, side="right")
     return float((below + not_above).mean() / (2 * len(normal)))
+
+
+def average_precision(values: np.ndarray, anomalous: np.ndarray) -> float | None:
+    """Mean precision over the anomalies, each at the threshold that just finds it.
+
+    Args:
+        values: float (n,), higher is more anomalous.
+        anomalous: bool (n,).
+
+    Returns:
+        A number in [0, 1], or None where only one class is present.
+    """
+    recall, precision = precision_recall(values, anomalous)
+    if not len(recall):
+        return None
+    return float((np.diff(recall, prepend=0) * precision).sum())
+
+
+def precision_recall(values: np.ndarray, anomalous: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
+    """(recall, precision) at each score that occurs, the highest first; empty for one class."""
+    false, found = roc(values, anomalous, counts=True)
+    if not len(found):
+        return found, found
+    return found / found[-1], found / (found + false)
+
+
+def roc(
+    values: np.ndarray, anomalous: np.ndarray, *, counts: bool = False
+) -> tuple[np.ndarray, np.ndarray]:
+    """(false-alarm rate, detection rate) at each score that occurs, the highest first.
+
+    With `counts` numbers of pictures instead of shares; empty where only one class is present.
+    """
+    anomalous = np.asarray(anomalous, bool)
+    if anomalous.all() or not anomalous.any():
+        return np.array([]), np.array([])
+    order = np.argsort(-np.asarray(values), kind="stable")
+    descending = np.asarray(values)[order]
+    last = np.append(np.flatnonzero(np.diff(descending)), len(order) - 1)
+    found = np.cumsum(anomalous[order])[last]
+    false = 1 + last - found
+    if counts:
+        return false.astype(float), found.astype(float)
+    return false / false[-1], found / found[-1]

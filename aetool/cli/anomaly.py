@@ -1,24 +1,70 @@
 """aetool anomaly."""
 
 from pathlib import Path
-from typing import Annotated
+from typing import Annotated, Literal
 
-from typer import Option
+from typer import Argument, Option
 
 from aetool.cli import options
+from aetool.errors import UsageError
 
 EPILOG = """Examples:
 
-  aetool anomaly parts/ -c good-parts.h5 -o scores.csv --heatmaps errors/
+  aetool anomaly parts/ -c good-parts.h5 -o scores.csv --heatmaps where/ --report report.png
 
-  aetool anomaly today/ -c good-parts.h5 -o scores.csv --fail-on-anomaly || mail-the-foreman
+  aetool anomaly camera/ -c good-parts.h5 -o scores.csv --append --fail-on-anomaly || mail-foreman
+
+  aetool anomaly --calibrate new-good-parts/ -c good-parts.h5 -o good-parts-2.h5
 """
+
+SCORING_PANEL = "Scoring"
+WHERE_PANEL = "Where and how well"
 
 
 def anomaly(
-    source: options.SourceArg,
     checkpoint: options.CheckpointOpt,
-    output: options.TableOpt = None,
+    source: Annotated[
+        str | None,
+        Argument(
+            metavar="SOURCE", help="As everywhere; none with --calibrate.", show_default=False
+        ),
+    ] = None,
+    output: Annotated[
+        Path | None,
+        Option(
+            "--output",
+            "-o",
+            metavar="FILE",
+            help="Table to write, CSV or .jsonl; stdout without it. The model, with --calibrate.",
+        ),
+    ] = None,
+    append: Annotated[
+        bool, Option("--append", help="Add to the table what is not in it yet.")
+    ] = False,
+    fail_on_anomaly: Annotated[
+        bool, Option("--fail-on-anomaly", help="Exit 3 when there is an anomaly.")
+    ] = False,
+    score: Annotated[
+        Literal[
+            "combined",
+            "mse",
+            "ssim",
+            "elbo",
+            "mahalanobis",
+            "knn",
+            "gmm",
+            "patch",
+            "texture",
+        ]
+        | None,
+        Option(
+            "--score",
+            metavar="NAME",
+            help="What to go by: combined unless given; mse for a model without calibration.",
+            show_default=False,
+            rich_help_panel=SCORING_PANEL,
+        ),
+    ] = None,
     false_alarms: Annotated[
         float | None,
         Option(
@@ -26,23 +72,69 @@ def anomaly(
             metavar="RATE",
             min=0,
             max=1,
-            help="Share of normal images that may be flagged; 0.01 as trained.",
+            help="Share of normal images that may be flagged; 0.01 unless given.",
+            rich_help_panel=SCORING_PANEL,
         ),
     ] = None,
     threshold: Annotated[
         float | None,
-        Option("--threshold", metavar="SCORE", help="Flag scores above this instead."),
+        Option(
+            "--threshold",
+            metavar="SCORE",
+            help="Flag scores above this instead.",
+            rich_help_panel=SCORING_PANEL,
+        ),
+    ] = None,
+    tile: Annotated[
+        int | None,
+        Option(
+            "--tile",
+            metavar="N",
+            min=8,
+            help="Score overlapping tiles of N pixels a side; as calibrated unless given.",
+            rich_help_panel=SCORING_PANEL,
+        ),
+    ] = None,
+    calibrate: Annotated[
+        str | None,
+        Option(
+            "--calibrate",
+            metavar="NORMALS",
+            help="Write the model to -o with thresholds from these normal images.",
+            rich_help_panel=SCORING_PANEL,
+        ),
     ] = None,
     heatmaps: Annotated[
         Path | None,
-        Option("--heatmaps", metavar="DIR", help="Write where each image was rebuilt badly."),
+        Option(
+            "--heatmaps",
+            metavar="DIR",
+            help="Write where each image is unusual.",
+            rich_help_panel=WHERE_PANEL,
+        ),
     ] = None,
     overlay: Annotated[
-        bool, Option("--overlay", help="Draw the heatmaps over the images.")
+        bool,
+        Option("--overlay", help="Draw the heatmaps over the images.", rich_help_panel=WHERE_PANEL),
     ] = False,
-    fail_on_anomaly: Annotated[
-        bool, Option("--fail-on-anomaly", help="Exit 3 when there is an anomaly.")
-    ] = False,
+    masks: Annotated[
+        Path | None,
+        Option(
+            "--masks",
+            metavar="DIR",
+            help="True defects, DIR/DEFECT/NAME_mask.png: measure the heatmaps.",
+            rich_help_panel=WHERE_PANEL,
+        ),
+    ] = None,
+    report: Annotated[
+        Path | None,
+        Option(
+            "--report",
+            metavar="PNG",
+            help="Draw the scores, the curves and the worst ten.",
+            rich_help_panel=WHERE_PANEL,
+        ),
+    ] = None,
     batch_size: options.BatchSizeOpt = None,
     precision: options.PrecisionOpt = "auto",
     max_pixels: options.MaxPixelsOpt = 500_000_000,
@@ -53,33 +145,54 @@ def anomaly(
     quiet: options.QuietOpt = False,
     verbose: options.VerboseOpt = False,
 ) -> None:
-    """Score images by how badly a model of normal ones rebuilds them.
+    """Score images by how unlike the normal ones a model has learnt from they are.
 
     The threshold comes from normal images held out in training: by default 1 in 100 of them is
     flagged.
     """
     from aetool.cli.output import Output
-    from aetool.tasks.anomaly import score_images
+    from aetool.tasks.anomaly import calibrate_model, score_images
 
     out = Output(json=json, quiet=quiet, verbose=verbose)
+    common = {
+        "tile": tile,
+        "batch_size": batch_size,
+        "precision": precision,
+        "max_pixels": max_pixels,
+        "note": out.note,
+    }
+    if calibrate is not None:
+        scoring = (append, fail_on_anomaly, score, false_alarms, threshold, overlay)
+        if source is not None or any((*scoring, heatmaps, masks, report)):
+            raise UsageError("--calibrate scores nothing", "leave out SOURCE and scoring options")
+        if output is None or str(output) == "-":
+            raise UsageError("--calibrate writes a model", "name a file: -o NEW.h5")
+        with out.progress("Calibrating") as progress:
+            result = calibrate_model(calibrate, checkpoint, output, progress=progress, **common)
+        line = f"calibrated by {result.read} images: above {result.threshold:.4g} is an anomaly"
+        out.finish(result, summary=line, allow_failures=allow_failures)
+        return
+    if source is None:
+        raise UsageError("no SOURCE", "name what to score, or normal images with --calibrate")
     out.check_stdout(output)
     with out.progress("Scoring") as progress:
         result = score_images(
             source,
             None if str(output) == "-" else output,
             checkpoint,
+            score=score,
             false_alarms=false_alarms,
             threshold=threshold,
             needs_threshold=fail_on_anomaly,
+            append=append,
             heatmaps=heatmaps,
             overlay=overlay,
-            batch_size=batch_size,
-            precision=precision,
-            max_pixels=max_pixels,
+            masks=masks,
+            report=report,
             shard=shard,
             scheduler=scheduler,
             progress=progress,
-            note=out.note,
+            **common,
         )
     out.finish(
         result,
@@ -91,8 +204,12 @@ def anomaly(
 
 def _summary(result) -> str:
     line = f"{result.read} images scored in {result.seconds:.1f} s"
+    if result.skipped:
+        line += f", {result.skipped} were in the table"
     if result.anomalies is not None:
         line += f", {result.anomalies} above the threshold of {result.threshold:.4g}"
     if result.auroc is not None:
         line += f"; AUROC {result.auroc:.3f}"
+    if result.pixel_auroc is not None:
+        line += f", of pixels {result.pixel_auroc:.3f}"
     return line

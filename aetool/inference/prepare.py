@@ -84,3 +84,30 @@ def restore_whole(pixels: np.ndarray, picture: tuple[int, int], how: str) -> np.
     whole = np.zeros((*picture, *pixels.shape[2:]), np.uint8)
     whole[top:bottom, left:right] = part
     return whole
+
+
+def restore_map(
+    values: np.ndarray, picture: tuple[int, int], network: tuple[int, int], how: str
+) -> np.ndarray:
+    """A map over a network's input brought back to the picture's own scale.
+
+    Args:
+        values: float (h, w), on a grid of any size that covers the network's input.
+        picture: (height, width) of the picture that went in.
+        network: (height, width) of the network's input.
+        how: "stretch", "crop" or "pad", as in `fit`.
+
+    Returns:
+        float32 of the picture's size; 0 where a "crop" kept the network from seeing.
+    """
+    grid = Image.fromarray(np.asarray(values, np.float32))
+    seen, (top, left, bottom, right) = frames(picture, network, how)
+    down, across = (places / side for places, side in zip(values.shape, network, strict=True))
+    part = grid.resize(
+        (seen[3] - seen[1], seen[2] - seen[0]),
+        Image.Resampling.BILINEAR,
+        box=(left * across, top * down, right * across, bottom * down),
+    )
+    whole = np.zeros(picture, np.float32)
+    whole[seen[0] : seen[2], seen[1] : seen[3]] = np.asarray(part)
+    return whole

@@ -1,28 +1,27 @@
-"""Where a picture was rebuilt badly, as colours: from black, rebuilt well, to yellow."""
+"""Where a picture is unlike normal ones, as colours: from black, as usual, to yellow."""
 
 import matplotlib
 import numpy as np
 from PIL import Image
 
 COLORS = "inferno"
-# In an overlay errors below the first level do not show; from the second on they hide the picture
+# In an overlay values below the first level do not show; from the second on they hide the picture
 # as much as OPACITY says.
-SHOWN = (48, 160)
+SHOWN = (96, 224)
 OPACITY = 0.85
 
 
-def levels(errors: np.ndarray, top: float) -> np.ndarray:
-    """Squared errors as brightness levels of one scale.
+def levels(values: np.ndarray, top: float) -> np.ndarray:
+    """Values of a map as brightness levels of one scale.
 
     Args:
-        errors: float (h, w), squared error a pixel.
-        top: the squared error that is the highest level; the same for all pictures of a run.
+        values: float (h, w), 0 and up.
+        top: the value that is the highest level; the same for all pictures of a run.
 
     Returns:
-        uint8 (h, w): 255 times the root of errors / top, at most 255. The root makes it
-        proportional to the difference in brightness that the eye would see.
+        uint8 (h, w): 255 times values / top, at most 255.
     """
-    return np.round(255 * np.sqrt(np.clip(errors / top, 0, 1))).astype(np.uint8)
+    return np.round(255 * np.clip(values / top, 0, 1)).astype(np.uint8)
 
 
 def heatmap(level: np.ndarray) -> np.ndarray:
@@ -31,7 +30,7 @@ def heatmap(level: np.ndarray) -> np.ndarray:
 
 
 def overlay(level: np.ndarray, pixels: np.ndarray) -> np.ndarray:
-    """Levels over the picture they belong to, which shows in grey where it was rebuilt well.
+    """Levels over the picture they belong to, which shows in grey where it is as usual.
 
     Args:
         level: uint8 (h, w).

@@ -2,6 +2,7 @@
 
 import csv
 import io
+import json
 import math
 import os
 import sys
@@ -13,9 +14,13 @@ import numpy as np
 from aetool.errors import FormatError
 from aetool.storage.atomic import replacing
 
+JSON_LINES = ".jsonl"
+
 
 def write_table(path: Path | None, header: Sequence[str], rows: Iterable[Sequence]) -> None:
     r"""Write a table as CSV: UTF-8, a comma between cells, "\n" after each row.
+
+    Under a name that ends in .jsonl it is JSON lines instead: an object a row, unknown values null.
 
     Floats are written with the fewest digits that give back the same float32; True and False as 1
     and 0; None and NaN as an empty cell. Cells with commas, quotes or line ends are quoted. Names
@@ -30,7 +35,7 @@ def write_table(path: Path | None, header: Sequence[str], rows: Iterable[Sequenc
         OutputError: the file cannot be written.
         ValueError: a row of another length than the header.
     """
-    lines = _lines(header, rows)
+    lines = _lines(header, rows) if not _is_json(path) else _json_lines(header, rows)
     if path is None or str(path) == "-":
         sys.stdout.flush()
         sys.stdout.buffer.writelines(lines)
@@ -77,6 +82,62 @@ def iterate_table(path: Path, *, name: str | None = None) -> Iterator[list[str]]
         raise FormatError(f"{name} is empty")
 
 
+def encode_header(path: Path, header: Sequence[str]) -> bytes:
+    """What the table at `path` begins with: nothing, in JSON lines."""
+    return b"" if _is_json(path) else next(_lines(header, ()))
+
+
+def encode_rows(path: Path, header: Sequence[str], rows: Iterable[Sequence]) -> bytes:
+    """Rows as `write_table` would write them to `path`, without what comes before."""
+    if _is_json(path):
+        return b"".join(_json_lines(header, rows))
+    return b"".join(list(_lines(header, rows))[1:])
+
+
+def decode_rows(path: Path, header: Sequence[str]) -> Iterator[dict[str, str]]:
+    """The rows of a table that was written with this header, every cell as text.
+
+    Raises:
+        FormatError: it cannot be read, or is no such table.
+    """
+    if not _is_json(path):
+        rows = iterate_table(path)
+        next(rows)
+        yield from (dict(zip(header, row, strict=True)) for row in rows)
+        return
+    with open(path, encoding="ascii", errors="replace") as stream:
+        for number, line in enumerate(stream, start=1):
+            try:
+                row = json.loads(line)
+                yield {name: "" if row[name] is None else str(row[name]) for name in header}
+            except (ValueError, TypeError, KeyError) as error:
+                raise FormatError(f"{path}, line {number}: no row of this table") from error
+
+
+def _is_json(path: Path | None) -> bool:
+    return path is not None and Path(path).suffix.lower() == JSON_LINES
+
+
+def _json_lines(header: Sequence[str], rows: Iterable[Sequence]) -> Iterator[bytes]:
+    for row in rows:
+        values = (_json_value(value) for value in row)
+        yield json.dumps(dict(zip(header, values, strict=True))).encode("ascii") + b"\n"
+
+
+def _json_value(value: object) -> object:
+    if isinstance(value, bool | np.bool_):
+        return bool(value)
+    if isinstance(value, float | np.floating):
+        return None if math.isnan(value) else _shortest(value)
+    return int(value) if isinstance(value, np.integer) else value
+
+
+def _shortest(value: float) -> float:
+    """The number with the fewest digits that give back the same float32."""
+    # NumPy finds the digits; Python's repr, unlike NumPy's, writes them alike in every version.
+    return float(str(np.float32(value)))
+
+
 def _lines(header: Sequence[str], rows: Iterable[Sequence]) -> Iterator[bytes]:
     text = io.StringIO(newline="")
     # With "\r\n" as its line end the writer also quotes a lone "\r"; the file gets "\n".
@@ -103,6 +164,5 @@ def _cell(value: object) -> str:
     if isinstance(value, bool | np.bool_):
         return str(int(value))
     if isinstance(value, float | np.floating):
-        # NumPy finds the digits; Python's repr, unlike NumPy's, writes them alike in every version.
-        return "" if math.isnan(value) else repr(float(str(np.float32(value))))
+        return "" if math.isnan(value) else repr(_shortest(value))
     return str(value)

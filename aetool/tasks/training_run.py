@@ -10,12 +10,9 @@ from pathlib import Path
 import keras
 import numpy as np
 
-from aetool.analysis.anomaly import calibrate, scores
 from aetool.errors import FormatError, Interrupted, OutputError, TrainingError
 from aetool.images.color import ab_bins
 from aetool.images.source import Source
-from aetool.inference.engine import Engine
-from aetool.inference.load import rebuild
 from aetool.inference.precision import resolve_precision
 from aetool.models.build import (
     build_model,
@@ -26,6 +23,7 @@ from aetool.models.build import (
     set_weights,
 )
 from aetool.storage.checkpoint import Checkpoint, read_checkpoint, write_checkpoint
+from aetool.tasks.calibration import calibrate_trained
 from aetool.tasks.plan import Plan
 from aetool.tasks.preview import Preview, plot_curves
 from aetool.tasks.train import Listeners, TrainResult, running_path
@@ -199,7 +197,7 @@ class TrainingRun:
                     variable.assign(self.state.best_weights[variable.path])
         checkpoint = self._checkpoint()
         if self.plan.task == "reconstruct" and self.data.held_out is not None:
-            self._calibrate(checkpoint)
+            calibrate_trained(checkpoint, self.data, self.pair, self.settings.seed)
         try:
             write_checkpoint(self.output, checkpoint, half=self.plan.half)
         except OutputError as error:
@@ -331,18 +329,6 @@ class TrainingRun:
             "metrics": final_metrics(self.state, self.settings),
             "calibration": None,
         }
-
-    def _calibrate(self, checkpoint: Checkpoint) -> None:
-        """Score the held-out normals with the engine that will score new pictures."""
-        engine = Engine(rebuild(replace(checkpoint)).model)
-        blocks, held_out = [], self.data.held_out
-        for start in range(0, len(held_out), engine.batch_size):
-            rows = np.arange(start, min(start + engine.batch_size, len(held_out)))
-            x, _ = self.pair(held_out.take(rows))
-            blocks.append(scores(x, engine.predict(x)["reconstruction"]))
-        ascending = np.sort(np.concatenate(blocks))
-        checkpoint.metadata["calibration"] = {**calibrate(ascending), "precision": engine.precision}
-        checkpoint.arrays["calibration/scores"] = ascending
 
 
 def _place(state: loop.RunState) -> str:

@@ -1,0 +1,84 @@
+"""A table that grows run by run: what is in it stays, whatever ends a run."""
+
+import contextlib
+import os
+from collections.abc import Iterable, Iterator, Sequence
+from pathlib import Path
+
+from aetool.errors import OutputError
+from aetool.storage.tables import decode_rows, encode_header, encode_rows
+
+
+class Journal:
+    """Appends rows to a table, each batch in one write that is on the disk before it counts.
+
+    A run that was killed leaves at most one torn row, at the end: it is cut off. The caller holds
+    the table's lock.
+
+    Args:
+        path: a CSV file, or JSON lines where it ends in .jsonl; it need not exist.
+        header: the columns.
+
+    Raises:
+        OutputError: it cannot be read or written, or has other columns.
+    """
+
+    def __init__(self, path: Path, header: Sequence[str]):
+        self._path, self._header = path, tuple(header)
+        with self._reported():
+            path.parent.mkdir(parents=True, exist_ok=True)
+            self._file = os.open(path, os.O_RDWR | os.O_CREAT | os.O_APPEND, 0o666)
+            os.ftruncate(self._file, self._whole())
+            begin = encode_header(path, self._header)
+            if os.fstat(self._file).st_size == 0:
+                self._write(begin)
+            elif os.pread(self._file, len(begin), 0) != begin:
+                os.close(self._file)
+                raise OutputError(
+                    f"{path} has other columns than --append writes",
+                    f"name a new file; its columns would be {','.join(self._header)}",
+                )
+
+    def rows(self) -> Iterator[dict[str, str]]:
+        """The rows that are there, every cell as text."""
+        return decode_rows(self._path, self._header)
+
+    def append(self, rows: Iterable[Sequence]) -> None:
+        """Add rows, all of them or none."""
+        data = encode_rows(self._path, self._header, rows)
+        if data:
+            with self._reported():
+                self._write(data)
+
+    def close(self) -> None:
+        os.close(self._file)
+
+    def _write(self, data: bytes) -> None:
+        before = os.fstat(self._file).st_size
+        try:
+            if os.write(self._file, data) != len(data):
+                raise OutputError(f"cannot write {self._path}: no space left on device")
+            os.fsync(self._file)
+        except (OSError, OutputError):
+            os.ftruncate(self._file, before)
+            raise
+
+    def _whole(self) -> int:
+        """Bytes up to the end of the last whole row; a line end inside quotes ends none."""
+        end = position = quotes = 0
+        encoded = not encode_header(self._path, self._header)  # JSON has no line end in a string
+        with open(self._path, "rb") as stream:
+            for line in stream:
+                position += len(line)
+                quotes += 0 if encoded else line.count(b'"')
+                if line.endswith(b"\n") and quotes % 2 == 0:
+                    end = position
+        return end
+
+    @contextlib.contextmanager
+    def _reported(self) -> Iterator[None]:
+        try:
+            yield
+        except OSError as error:
+            reason = os.strerror(error.errno).lower() if error.errno else str(error)
+            raise OutputError(f"cannot write {self._path}: {reason}") from error
