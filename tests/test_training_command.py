@@ -85,6 +85,8 @@ def test_a_file_that_does_not_tell_has_no_command():
     assert training_command({"options": whole["options"]}, "m.h5") is None
     assert training_command({"source": "x"}, "m.h5") is None
     assert training_command(recorded(plan, recipe="of another release"), "m.h5") is None
+    for key, value in (("source", 7), ("options", {**whole["options"], "model": 7})):
+        assert training_command({**whole, key: value}, "m.h5") is None
     del whole["options"]["patience"], whole["options"]["half"]  # as an older version wrote it
     assert training_command(whole, "m.h5") == "aetool train photos -o m.h5 --precision float32"
 

@@ -3,7 +3,7 @@
 import shlex
 from collections.abc import Iterator, Mapping
 
-from aetool.errors import UsageError
+from aetool.errors import AetoolError
 from aetool.models.specs import family
 from aetool.tasks.plan import DEFAULT_MODEL, make_plan
 from aetool.tasks.recipes import read_recipe
@@ -34,9 +34,10 @@ def training_command(training: Mapping, output: str) -> str | None:
         return None
     try:
         words = [word for part in _options(options) for word in part]
-    except (UsageError, KeyError):
+        return shlex.join(["aetool", "train", training["source"], "-o", output, *words])
+    # Anybody may have written these values, of any type; nothing but this line depends on them.
+    except (AetoolError, ArithmeticError, AttributeError, LookupError, TypeError, ValueError):
         return None
-    return shlex.join(["aetool", "train", training["source"], "-o", output, *words])
 
 
 def _options(options: Mapping) -> Iterator[list[str]]:
