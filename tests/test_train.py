@@ -349,3 +349,11 @@ def test_option_texts():
     for bad in ("0", "4x", "x"):
         with pytest.raises(UsageError):
             parse_size(bad)
+
+
+def test_pictures_that_are_cropped_in_training_calibrate_too(aetool, photos, tmp_path):
+    """They are kept larger than the network's input."""
+    words = ("train", photos, "--model", "conv-ae", "--augment", "crop", "--epochs", "1")
+    done = aetool(*words, "--size", "24", "--validation", "0.4", "-o", tmp_path / "m.h5")
+    assert done.status == 0, done.stderr
+    assert read_checkpoint(tmp_path / "m.h5").metadata["calibration"]["count"] > 0

@@ -12,6 +12,7 @@ from aetool.analysis.detectors import COMBINED, FITTED, Detector, combine
 from aetool.analysis.normals import TEXTURES, Normals, bank_pictures, fit
 from aetool.analysis.texture import texture
 from aetool.errors import Failure, UsageError
+from aetool.images.augment import augment
 from aetool.images.source import Source
 from aetool.inference.features import feature_engine
 from aetool.inference.stream import Item, Progress, predictions
@@ -64,7 +65,9 @@ def calibrate_trained(checkpoint: Checkpoint, data: TrainingData, pair, seed: in
         order = np.random.default_rng((seed, 4)).permutation(len(pictures))
         chosen = np.sort(order[:most])
         for start in range(0, len(chosen), engine.batch_size):
-            x, _ = pair(pictures.take(chosen[start : start + engine.batch_size]))
+            kept = pictures.take(chosen[start : start + engine.batch_size])
+            # Pictures that are cropped in training are kept larger than the network's input.
+            x, _ = pair(augment(kept, (), data.size, np.random.default_rng(0)))
             outputs = engine.predict(x)
             for n in range(len(x)):
                 yield x[n : n + 1], {name: values[n : n + 1] for name, values in outputs.items()}
