@@ -4,6 +4,7 @@ Trainings run for no epoch. Not run: what ELSEWHERE names, examples/latents.R an
 examples/latents.py that needs pandas, and the experiments, which test_experiments.py reads.
 """
 
+import glob
 import os
 import re
 import shlex
@@ -30,7 +31,7 @@ ELSEWHERE = {
 }
 # Colorizing, classifying and translating take models of their own.
 MODELS = {"colorize": "colorizer.h5", "classify": "classifier.h5", "translate": "facades.h5"}
-JOINTS = {"|", "&&", "||", ";"}
+JOINTS = {"|", "&&", "||", ";", "&"}
 
 
 def lines() -> list:
@@ -48,10 +49,11 @@ def lines() -> list:
 
 
 @pytest.fixture(scope="module")
-def world(photos, digits_model, digits_latents, tmp_path_factory) -> Path:
+def world(aetool, photos, digits_model, digits_latents, tmp_path_factory) -> Path:
     """A folder with all that the examples name."""
     root = tmp_path_factory.mktemp("world")
-    for folder in ("photos", "scans", "new", "today", "facades/test", "facades/train", "labels"):
+    for folder in ("photos", "scans", "new", "today", "good-today", "new-good-parts", "labels",
+                   "facades/test", "facades/train"):  # fmt: skip
         shutil.copytree(photos, root / folder)
     shutil.copytree(photos / "sky", root / "parts" / "good")
     shutil.copytree(photos / "stripes", root / "parts" / "bad")
@@ -61,11 +63,34 @@ def world(photos, digits_model, digits_latents, tmp_path_factory) -> Path:
     np.savez(root / "mnist.npz", x_train=digits, y_train=labels, x_test=digits, y_test=labels)
     for name in ("grey.jpg", "three.png", "eight.png"):
         Image.fromarray(digits[0]).resize((24, 24)).save(root / name)
+    shutil.copytree(root / "parts", root / "test")
+    (root / "ground_truth" / "bad").mkdir(parents=True)
+    for number in range(6):
+        mask = Image.fromarray(np.uint8(np.eye(48, 64) * 255))
+        mask.save(root / "ground_truth" / "bad" / f"stripes {number}_mask.png")
     (root / "stamp").touch()
     os.utime(root / "stamp", (0, 0))
-    for name in ("model.h5", "good.h5", "good-parts.h5"):
+    for name in ("model.h5", "good.h5", "good-parts.h5", "today.h5"):
         shutil.copy(digits_model, root / name)
-    shutil.copy(digits_latents, root / "latents.h5")
+    for name in ("latents.h5", "new.h5"):
+        shutil.copy(digits_latents, root / name)
+    saved = root / "made.csv"
+    for words in (
+        ["cluster", digits_latents, "-k", "10", "-o", saved, "--save", root / "clusters.h5"],
+        ["pca", digits_latents, "-o", saved, "--save", root / "axes.h5"],
+        *(
+            ["encode", root / "photos", "-c", digits_model, "--shard", f"{part}/2", "-o", target]
+            for part in (1, 2)
+            for target in (root / f"part{part}.h5", root / f"latents-{part}.h5")
+        ),
+        *(
+            ["anomaly", root / "photos", "-c", digits_model, "--shard", f"{part}/2",
+             "-o", root / f"scores-{part}.csv"]
+            for part in (1, 2)
+        ),
+    ):  # fmt: skip
+        done = aetool(*words)
+        assert done.status == 0, done.stderr
     vae = {**SMALL["conv-vae"], "size": (8, 8), "latent_dim": 2}
     write_untrained(root / "vae.h5", vae, "reconstruct")
     outputs = (RECONSTRUCTION, {"name": "probabilities", "range": [0, 1], "colour_space": None,
@@ -103,8 +128,8 @@ def simple_commands(line: str) -> list[tuple[str, list[str]]]:
         if word in JOINTS:
             found.append((word, []))
         else:
-            found[-1][1].append(word)
-    return found
+            found[-1][1].extend(sorted(glob.glob(word)) or [word])
+    return [(joint, words) for joint, words in found if words]
 
 
 def adapt(words: list[str]) -> list[str]:

@@ -349,3 +349,10 @@ def test_option_texts():
     for bad in ("0", "4x", "x"):
         with pytest.raises(UsageError):
             parse_size(bad)
+
+
+def test_pictures_that_are_cropped_in_training_calibrate_whole(aetool, photos, tmp_path):
+    words = ["--model", "conv-ae", "--size", "16", "--augment", "crop", "--epochs", "1", "-q"]
+    trained = aetool("train", photos, "-o", tmp_path / "m.h5", *words)
+    assert trained.status == 0, trained.stderr
+    assert read_checkpoint(tmp_path / "m.h5").metadata["calibration"]

@@ -12,6 +12,7 @@ from aetool.analysis.detectors import COMBINED, FITTED, Detector, combine
 from aetool.analysis.normals import TEXTURES, Normals, bank_pictures, fit
 from aetool.analysis.texture import texture
 from aetool.errors import Failure, UsageError
+from aetool.images.augment import augment
 from aetool.images.source import Source
 from aetool.inference.features import feature_engine
 from aetool.inference.stream import Item, Progress, predictions
@@ -59,12 +60,15 @@ def calibrate_trained(checkpoint: Checkpoint, data: TrainingData, pair, seed: in
         seed: of the training.
     """
     engine = feature_engine(replace(checkpoint))
+    size = tuple(checkpoint.metadata["preprocessing"]["size"])
 
     def rows(pictures: Pictures, most: int) -> Iterator[tuple]:
         order = np.random.default_rng((seed, 4)).permutation(len(pictures))
         chosen = np.sort(order[:most])
         for start in range(0, len(chosen), engine.batch_size):
-            x, _ = pair(pictures.take(chosen[start : start + engine.batch_size]))
+            taken = pictures.take(chosen[start : start + engine.batch_size])
+            # Pictures that training crops are kept larger: here they are seen whole.
+            x, _ = pair(augment(taken, (), size, np.random.default_rng(seed)))
             outputs = engine.predict(x)
             for n in range(len(x)):
                 yield x[n : n + 1], {name: values[n : n + 1] for name, values in outputs.items()}
