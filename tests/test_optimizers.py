@@ -88,7 +88,9 @@ FAMILIES = {
 }
 
 
-@pytest.mark.parametrize("family", FAMILIES)
+@pytest.mark.parametrize(
+    "family", [pytest.param(f, marks=[pytest.mark.slow] * (f == "pix2pix")) for f in FAMILIES]
+)
 def test_a_step_half_accumulated_is_resumed_to_the_last_bit(tmp_path, family):
     """Three batches a step and seven an epoch: the stop falls between two steps."""
     random = np.random.default_rng(0)

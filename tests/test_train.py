@@ -351,8 +351,9 @@ def test_option_texts():
             parse_size(bad)
 
 
-def test_pictures_that_are_cropped_in_training_calibrate_whole(aetool, photos, tmp_path):
-    words = ["--model", "conv-ae", "--size", "16", "--augment", "crop", "--epochs", "1", "-q"]
-    trained = aetool("train", photos, "-o", tmp_path / "m.h5", *words)
-    assert trained.status == 0, trained.stderr
-    assert read_checkpoint(tmp_path / "m.h5").metadata["calibration"]
+def test_pictures_that_are_cropped_in_training_calibrate_too(aetool, photos, tmp_path):
+    """They are kept larger than the network's input."""
+    words = ("train", photos, "--model", "conv-ae", "--augment", "crop", "--epochs", "1")
+    done = aetool(*words, "--size", "24", "--validation", "0.4", "-o", tmp_path / "m.h5")
+    assert done.status == 0, done.stderr
+    assert read_checkpoint(tmp_path / "m.h5").metadata["calibration"]["count"] > 0

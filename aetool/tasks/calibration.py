@@ -60,15 +60,14 @@ def calibrate_trained(checkpoint: Checkpoint, data: TrainingData, pair, seed: in
         seed: of the training.
     """
     engine = feature_engine(replace(checkpoint))
-    size = tuple(checkpoint.metadata["preprocessing"]["size"])
 
     def rows(pictures: Pictures, most: int) -> Iterator[tuple]:
         order = np.random.default_rng((seed, 4)).permutation(len(pictures))
         chosen = np.sort(order[:most])
         for start in range(0, len(chosen), engine.batch_size):
-            taken = pictures.take(chosen[start : start + engine.batch_size])
-            # Pictures that training crops are kept larger: here they are seen whole.
-            x, _ = pair(augment(taken, (), size, np.random.default_rng(seed)))
+            kept = pictures.take(chosen[start : start + engine.batch_size])
+            # Pictures that are cropped in training are kept larger than the network's input.
+            x, _ = pair(augment(kept, (), data.size, np.random.default_rng(0)))
             outputs = engine.predict(x)
             for n in range(len(x)):
                 yield x[n : n + 1], {name: values[n : n + 1] for name, values in outputs.items()}
