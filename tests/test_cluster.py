@@ -6,6 +6,7 @@ import io
 import json
 import subprocess
 import sys
+import warnings
 from pathlib import Path
 
 import numpy as np
@@ -415,3 +416,15 @@ def test_no_network_library_is_imported_even_for_sheets(animals, tmp_path):
         text=True,
     )
     assert json.loads(done.stdout.splitlines()[-1]) == [0, []], done.stderr
+
+
+@pytest.mark.parametrize("bad", [np.nan, np.inf, -np.inf, 1e300, -1e30])
+def test_a_value_that_is_no_number_is_one_line(aetool, tmp_path, bad):
+    rows = np.random.default_rng(0).random((40, 3))
+    rows[[0, 5]] = bad
+    np.save(tmp_path / "a.npy", rows)
+    with warnings.catch_warnings():
+        warnings.simplefilter("error")
+        done = aetool("cluster", tmp_path / "a.npy", "-k", "2")
+    assert done.status == 1 and "row 0 of the latents" in done.stderr
+    assert len(done.stderr.splitlines()) == 2

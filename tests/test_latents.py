@@ -462,3 +462,11 @@ def test_version_1_stays_readable():
         assert (latents.class_names, latents.source) == (("a", "b"), "/pictures")
         assert (latents.feature_shape, latents.precision) == ((2, 2), "bfloat16")
         assert latents.checkpoint == "ab" * 32
+
+
+@pytest.mark.parametrize("name", ["a.csv", "a.npy"])
+def test_a_table_without_rows_has_its_columns(tmp_path, name):
+    np.save(tmp_path / "a.npy", np.zeros((0, 3), np.float32))
+    (tmp_path / "a.csv").write_text("path,f0,f1,f2\n")
+    with open_latents(tmp_path / name) as latents:
+        assert (len(latents), latents.dimensions) == (0, 3)

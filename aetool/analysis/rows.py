@@ -20,6 +20,9 @@ BLOCK_ROWS = 1 << 15
 MEMORY_VALUES = 1 << 27
 """Rows of up to this many numbers (512 MB) are kept in memory instead of being read again."""
 
+LARGEST = 1e15
+"""Values beyond this are refused: sums of their squares leave float32, which distances are in."""
+
 
 class Features(Protocol):
     """Anything two-dimensional that can be sliced by rows: an array, an HDF5 data set."""
@@ -61,7 +64,8 @@ def blocks(features: Features) -> Iterator[tuple[int, np.ndarray]]:
     count, dimensions = features.shape
     step = min(max(64, BLOCK_VALUES // max(dimensions, 1)), BLOCK_ROWS)
     for start in range(0, count, step):
-        with np.errstate(over="ignore"):  # a float64 too large becomes inf, which moments() refuses
+        # A float64 too large becomes inf, which moments() refuses like what is no number.
+        with np.errstate(over="ignore", invalid="ignore"):
             block = np.asarray(features[start : start + step], dtype=np.float32)
         yield start, block
 
@@ -91,16 +95,23 @@ def moments(features: Features) -> tuple[np.ndarray, np.ndarray]:
     squares = np.zeros(dimensions)
     shift = None
     for start, block in blocks(features):
-        values = block.astype(np.float64)
-        if shift is None:
-            shift = values[0].copy()  # near the mean: the squares then lose no digits
-        values -= shift
-        sums = values.sum(axis=0)
+        with np.errstate(invalid="ignore"):
+            values = block.astype(np.float64)
+            if shift is None:
+                shift = values[0].copy()  # near the mean: the squares then lose no digits
+            values -= shift
+            sums = values.sum(axis=0)
         if not np.isfinite(sums).all():
             bad = start + int(np.argmin(np.isfinite(block).all(axis=1)))
             raise FormatError(
                 f"row {bad} of the latents holds a value that is not a finite number",
                 "encode again, or leave that row out",
+            )
+        if abs(block).max() > LARGEST:
+            bad = start + int(np.argmax(abs(block).max(axis=1) > LARGEST))
+            raise FormatError(
+                f"row {bad} of the latents holds a value beyond {LARGEST:g}",
+                "scale the numbers down, or leave that row out",
             )
         total += sums
         squares += np.einsum("ij,ij->j", values, values)

@@ -260,7 +260,7 @@ def open_latents(text: str | Path) -> Latents:
     features, about = matrix.features, matrix.about
     own = name if name == "standard input" else str(path.absolute())
     return Latents(
-        features.reshape(len(features), -1),
+        features.reshape(len(features), math.prod(features.shape[1:])),
         index=np.arange(len(features)) if matrix.index is None else matrix.index,
         paths=matrix.paths,
         labels=matrix.labels,
