@@ -172,8 +172,7 @@ def test_an_experiment_runs_from_data_to_table(makefile, tmp_path):
     done = subprocess.run(make, capture_output=True, text=True, env=environment)
     assert done.returncode == 0, done.stderr
     assert list((tmp_path / "build").glob("*.md"))
-    again = subprocess.run([*make, "-q"], capture_output=True, env=environment)
-    assert (
-        again.returncode == 0
-        or b"cat" in subprocess.run([*make, "-n"], capture_output=True, env=environment).stdout
+    again = subprocess.run(
+        [*make, "-n"], capture_output=True, text=True, env=environment, check=True
     )
+    assert " -m aetool " not in again.stdout
