@@ -162,6 +162,10 @@ def adapt(words: list[str]) -> list[str]:
     return words
 
 
+def ctrl_c() -> None:
+    raise KeyboardInterrupt
+
+
 def run_line(line: str, aetool) -> None:
     """Run a line as a shell would, aetool in this process; every status must be 0."""
     line = line.replace("$@", "made.h5").replace("$<", "model.h5").removesuffix("&")
@@ -189,7 +193,8 @@ def run_line(line: str, aetool) -> None:
             status, piped, said = done.returncode, done.stdout, done.stderr
         else:
             pytest.skip(f"{words[0]} is not installed")
-        assert status == 0 or "--fail-on-anomaly" in words, said
+        ends_otherwise = {"--fail-on-anomaly", "--watch"} & set(words)
+        assert status == 0 or ends_otherwise, said
         if out is not None:
             out.write_bytes(piped)
 
@@ -201,6 +206,11 @@ def test_an_example_runs(line, aetool, world, tmp_path, monkeypatch):
             pytest.skip(reason)
     shutil.copytree(world, tmp_path / "here")
     monkeypatch.chdir(tmp_path / "here")
+    if "--watch" in line:
+        looks = iter(range(2))
+        monkeypatch.setattr(
+            "aetool.tasks.colorize_watch.sleep", lambda _: next(looks, None) is None and ctrl_c()
+        )
     if " train " in line:
         for name in ("model.h5", "good.h5", "good-parts.h5", "facades.h5", "colorizer.h5"):
             if f"-o {name}" in line:

@@ -195,6 +195,8 @@ class TrainingRun:
             for variable in self.learner.model.variables:
                 if variable.path in self.state.best_weights:
                     variable.assign(self.state.best_weights[variable.path])
+        if previews:
+            self.arrays["previews"] = previews.strip(self.learner.model)
         checkpoint = self._checkpoint()
         if self.plan.task == "reconstruct" and self.data.held_out is not None:
             calibrate_trained(checkpoint, self.data, self.pair, self.settings.seed)
