@@ -219,12 +219,15 @@ def test_a_signal_ends_it_with_one_summary(colorizer, tmp_path):
     quiet = {key: value for key, value in os.environ.items() if key != "TF_CPP_MIN_LOG_LEVEL"}
     pipes = {"stdout": subprocess.PIPE, "stderr": subprocess.PIPE, "text": True}
     program = subprocess.Popen(words, env=quiet, encoding="utf-8", **pipes)
-    assert program.stderr.readline() == f"watching {folder}\n"
-    picture(folder / "ä.png")
-    assert program.stderr.readline() == "1 picture coloured\n"
-    started = time.monotonic()
-    program.send_signal(signal.SIGTERM)
-    stdout, stderr = program.communicate(timeout=60)
+    try:
+        assert program.stderr.readline() == f"watching {folder}\n"
+        picture(folder / "ä.png")
+        assert program.stderr.readline() == "1 picture coloured\n"
+        started = time.monotonic()
+        program.send_signal(signal.SIGTERM)
+        stdout, stderr = program.communicate(timeout=60)
+    finally:
+        program.kill()
     assert (program.returncode, stderr) == (143, "")
     assert time.monotonic() - started < 30
     assert json.loads(stdout)["written"] == 1
