@@ -60,8 +60,8 @@ class Preview:
         """The same for a checkpoint to keep: uint8 (bands, n, h, w, 3), eight at most, small."""
         every = -(-len(self._inputs) // _COLUMNS)
         bands = [band[::every] for band in self._bands(model)]
-        small = [[np.asarray(fitted(picture, _STRIP_SIDE)) for picture in band] for band in bands]
-        return np.array(small)
+        side = min(_STRIP_SIDE, max(self._inputs.shape[1:3]))
+        return np.array([[np.asarray(fitted(shown, side)) for shown in band] for band in bands])
 
     def animate(self) -> None:
         """Write preview.gif of all epochs drawn so far."""
