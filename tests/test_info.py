@@ -48,6 +48,7 @@ CHECKPOINT_KEYS = [
     "classes",
     "training",
     "metrics",
+    "fidelity",
     "calibration",
     "command",
     "history",

@@ -222,7 +222,7 @@ def colorize_images(
                 evaluate,
                 compare and compare.absolute(),
                 batch_size,
-                place.resolve(precision),
+                place.resolve(precision, stored.metadata),
                 max_pixels,
             )
             failed += place.stream(work, todo, take, progress)
