@@ -92,7 +92,7 @@ def colorize_arrivals(
             evaluate=False,
             compare=None,
             batch_size=batch_size,
-            precision=Here().resolve(precision),
+            precision=Here().resolve(precision, stored.metadata),
             max_pixels=max_pixels,
         )
         painter = _Painter(work, path, rounds, note, complain)
