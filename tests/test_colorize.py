@@ -230,6 +230,20 @@ def test_a_second_run_does_nothing_without_tensorflow(colorizer, odd_files, tmp_
     assert colorize_images(str(folder), out, checkpoint=colorizer, overwrite=True).written == 21
 
 
+def test_ab_values_are_decoded_by_their_scale(tmp_path):
+    checkpoint = write_colorizer(
+        tmp_path / "teal.h5",
+        outputs=2,
+        activation="linear",
+        bias=np.array([-0.2, -0.1]),
+        output={"name": "ab", "decoding": "ab", "scale": 100},
+    )
+    save(tmp_path / "grey.png", np.full((50, 80), 120, np.uint8))
+    colorize_images(str(tmp_path / "grey.png"), tmp_path / "out.png", checkpoint=checkpoint)
+    lab = rgb_to_lab(levels(tmp_path / "out.png")[25, 40] / 255)
+    assert np.abs(lab[1:] - [-20, -10]).max() < 1.5
+
+
 def test_ab_bins_are_decoded_by_the_annealed_mean(tmp_path):
     bins = ab_bins()
     teal = int(np.flatnonzero((bins == [-20, -10]).all(axis=1))[0])

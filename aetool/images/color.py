@@ -15,6 +15,9 @@ _RGB_TO_XYZ = np.array(
 )
 _XYZ_TO_RGB = np.linalg.inv(_RGB_TO_XYZ.astype(np.float64)).astype(np.float32)
 _WHITE = _RGB_TO_XYZ.sum(axis=1)
+# Lab units to one of a network that gives ab values themselves: its outputs stay near 1.
+AB_SCALE = 100.0
+
 _EPSILON = np.float32((6 / 29) ** 3)
 _KAPPA = np.float32((29 / 3) ** 3)
 

@@ -270,7 +270,7 @@ class _Decoder:
         self.size = tuple(self.preprocessing["size"])
         self._output = metadata["output"][0]
         decoding = self._output["decoding"]
-        if decoding not in ("rgb", "ab-bins"):
+        if decoding not in ("rgb", "ab", "ab-bins"):
             raise FormatError(
                 f"{path}: this version knows no output decoding {decoding!r}", "upgrade aetool"
             )
@@ -283,6 +283,8 @@ class _Decoder:
         values = outputs[self._output["name"]]
         if self._output["decoding"] == "rgb":
             return chroma_of(values)
+        if self._output["decoding"] == "ab":
+            return ab_to_chroma(values * np.float32(self._output["scale"]), grey)
         return ab_to_chroma(annealed_mean(values, self._bins, self._output["temperature"]), grey)
 
 

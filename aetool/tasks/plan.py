@@ -15,6 +15,8 @@ DEFAULT_MODEL = "conv-ae"
 DEFAULT_VALIDATION = "0.1"
 # The ways to say where targets are, of which one is enough.
 _TARGETS = ("target", "edges")
+# What only colorizers are measured by.
+AB_LOSSES = ("ab-crossentropy", "ab-huber")
 # What a recipe says of one family's way to learn.
 _OF_A_FAMILY = ("loss_weights", "stages", "stage_rates", "patch")
 
@@ -155,8 +157,8 @@ def _check_task(task: str, settings: Settings, rest: Mapping) -> None:
         )
     if len(ways) > 1:
         raise UsageError(f"--{ways[0]} and --{ways[1]} exclude each other", "leave out one")
-    if settings.loss == "ab-crossentropy" and task != "colorize":
-        raise UsageError(f"loss ab-crossentropy needs --task colorize, not {task}")
+    if settings.loss in AB_LOSSES and task != "colorize":
+        raise UsageError(f"loss {settings.loss} needs --task colorize, not {task}")
 
 
 def _check(settings: Settings, rest: Mapping) -> None:
