@@ -31,6 +31,7 @@ def write_colorizer(
     activation: str = "sigmoid",
     bias: np.ndarray | float = 0.0,
     task: str = "colorize",
+    ab_weights: np.ndarray | None = None,
 ) -> Path:
     """A small U-Net whose last layer has no weights but a bias, so that its answer is known."""
     from aetool.models.build import build_model, complete, keras_config, layer_weights
@@ -67,6 +68,8 @@ def write_colorizer(
         "calibration": None,
     }
     arrays = {"ab_bins": ab_bins()} if output["decoding"] == "ab-bins" else {}
+    if ab_weights is not None:
+        arrays["ab_weights"] = ab_weights
     write_checkpoint(path, Checkpoint(metadata, keras_config(spec), weights, arrays))
     os.utime(path, (1e9, 1e9))
     return path
@@ -262,6 +265,95 @@ def test_ab_bins_are_decoded_by_the_annealed_mean(tmp_path):
     assert abs(np.array([red, green, blue]) @ WEIGHTS - 120) <= 1
 
 
+def test_the_weights_of_training_are_taken_back(tmp_path):
+    """Of two colours, the one that weighed 100 times as much is found 100 times as likely."""
+    bins = ab_bins()
+    first, second = (int(np.flatnonzero((bins == ab).all(axis=1))[0]) for ab in ([-20, 0], [20, 0]))
+    weights = np.ones(len(bins), np.float32)
+    weights[second] = 100
+    bias = np.full(len(bins), -20.0)
+    bias[[first, second]] = 0, np.log(100)
+
+    def red_less_green(**decoding):
+        output = {"name": "ab_probabilities", "decoding": "ab-bins", "temperature": 1, **decoding}
+        checkpoint = write_colorizer(
+            tmp_path / "m.h5", outputs=len(bins), activation="softmax", bias=bias, output=output,
+            ab_weights=weights,
+        )  # fmt: skip
+        out = tmp_path / "out.png"
+        colorize_images(str(tmp_path / "grey.png"), out, checkpoint=checkpoint, overwrite=True)
+        red, green, _ = levels(out)[25, 40]
+        return red - green
+
+    save(tmp_path / "grey.png", np.full((50, 80), 120, np.uint8))
+    assert red_less_green() > 30
+    assert abs(red_less_green(rebalancing=1)) <= 2
+    half = red_less_green(rebalancing=0.5)
+    assert half == pytest.approx(red_less_green() * (9 / 11) / (99 / 101), abs=2)
+    assert red_less_green(rebalancing=0.5, saturation=1.5) == pytest.approx(1.5 * half, abs=2)
+
+
+def test_saturation_multiplies_what_the_model_states(aetool, colorizer, tmp_path):
+    save(tmp_path / "grey.png", np.full((50, 80), 120, np.uint8))
+    strong = write_colorizer(
+        tmp_path / "strong.h5",
+        bias=np.log(ORANGE / (1 - ORANGE)),
+        output={**RGB_OUTPUT, "saturation": 1.3},
+    )
+    pixels = []
+    for number, words in enumerate((("-c", strong), ("-c", colorizer, "--vivid"),
+                                    ("-c", colorizer, "--saturation", 1.3))):  # fmt: skip
+        out = tmp_path / f"{number}.png"
+        assert aetool("colorize", tmp_path / "grey.png", out, *words).status == 0
+        pixels.append(levels(out))
+    assert np.abs(pixels[0] - pixels[1]).max() <= 1 and (pixels[1] == pixels[2]).all()
+    chroma = pixels[0][25, 40, ::2] / 255 - 120 / 255
+    assert chroma == pytest.approx(1.3 * ORANGE_CHROMA, abs=0.006)
+
+
+def test_the_network_sees_as_many_pixels_as_asked_for(aetool, colorizer, tmp_path):
+    grey = ramp(90, 120)
+    save(tmp_path / "grey.png", grey)
+    for size in (32, 48, 100):
+        out = tmp_path / f"{size}.png"
+        done = aetool(
+            "colorize", tmp_path / "grey.png", out, "-c", colorizer, "--render-size", size
+        )
+        assert done.status == 0, done.stderr
+        assert np.abs(levels(out) - orange(grey)).max() <= 2
+    from aetool.storage.checkpoint import read_checkpoint
+    from aetool.tasks.colors import Decoder
+
+    assert Decoder(colorizer, read_checkpoint(colorizer), 48).size == (48, 48)
+    for size in ("31", "1025"):
+        done = aetool("colorize", tmp_path / "grey.png", tmp_path / "o.png", "--render-size", size)
+        assert done.status == 2 and "not between 32 and 1024" in done.stderr
+
+
+def test_a_sheet_shows_grey_above_colour_above_truth(colorizer, tmp_path):
+    (tmp_path / "in").mkdir()
+    grey = ramp(64, 64)
+    for i in range(3):
+        save(tmp_path / "in" / f"{i}.png", grey)
+    sheet = tmp_path / "sheet.png"
+    result = colorize_images(str(tmp_path / "in"), None, checkpoint=colorizer, grid=sheet)
+    assert (result.read, result.written) == (3, 0)
+    size = levels(sheet).shape
+    assert (np.ptp(levels(sheet)[: size[0] // 2], axis=-1) == 0).all()
+    assert np.ptp(levels(sheet)[size[0] // 2 :], axis=-1).max() > 60
+
+    save(tmp_path / "in" / "1.png", orange(grey))
+    out = tmp_path / "out"
+    result = colorize_images(str(tmp_path / "in"), out, checkpoint=colorizer, grid=sheet)
+    assert (result.read, result.written) == (3, 3)
+    assert levels(sheet).shape[0] == pytest.approx(size[0] * 1.5, abs=4)
+    before = sheet.read_bytes()
+    sheet.unlink()
+    again = colorize_images(str(tmp_path / "in"), out, checkpoint=colorizer, grid=sheet)
+    assert (again.read, again.written, again.skipped) == (0, 0, 3)
+    assert sheet.read_bytes() == before
+
+
 def test_one_picture_through_standard_input_and_output(aetool, colorizer):
     data = BytesIO()
     Image.fromarray(ramp(40, 60)).save(data, "PNG")
@@ -296,6 +388,9 @@ def test_evaluate_takes_the_inputs_colours_as_the_truth(aetool, colorizer, tmp_p
     dull = aetool(*command, "--saturation", "0")
     assert dull.json["psnr"] == pytest.approx(dull.json["psnr_grey"], abs=0.1)
     assert dull.json["colorfulness"] < 0.5
+    assert dull.json["bleeding"] == 0 < result["bleeding"]
+    assert result["bleeding"] == pytest.approx(result["bleeding_true"], abs=0.1)
+    assert result["seconds_per_picture"] == pytest.approx(result["seconds"] / 2)
     (tmp_path / "in" / "orange.png").unlink()
     assert aetool(*command).json["psnr"] is None
 

@@ -11,6 +11,7 @@ EPILOG = """Examples:
 
   aetool colorize scans/ coloured/
   aetool colorize - - < grey.jpg > colour.png
+  aetool colorize album/ coloured/ --vivid --grid sheet.png
   aetool colorize photos/ --evaluate --compare strips/ --json
 """
 
@@ -33,6 +34,19 @@ def colorize(
         float,
         Option("--saturation", metavar="FACTOR", help="Factor on the colours, 0 to 10."),
     ] = 1.0,
+    vivid: Annotated[
+        bool,
+        Option("--vivid", help="Strong colours, at the price of stronger wrong ones."),
+    ] = False,
+    render_size: Annotated[
+        int | None,
+        Option(
+            "--render-size",
+            metavar="N",
+            help="Pixels a side that the network sees, 32 to 1024; as in training unless given.",
+            show_default=False,
+        ),
+    ] = None,
     evaluate: Annotated[
         bool,
         Option("--evaluate", help="Measure against SOURCE's own colours; OUT may be left out."),
@@ -45,6 +59,10 @@ def colorize(
             help="Also write strips: grey, coloured, and SOURCE's own colours.",
             show_default=False,
         ),
+    ] = None,
+    grid: Annotated[
+        Path | None,
+        Option("--grid", metavar="PNG", help="Also draw some grey pictures above their colours."),
     ] = None,
     overwrite: options.OverwriteOpt = False,
     batch_size: options.BatchSizeOpt = None,
@@ -73,8 +91,11 @@ def colorize(
             out,
             checkpoint=checkpoint,
             saturation=saturation,
+            vivid=vivid,
+            render_size=render_size,
             evaluate=evaluate,
             compare=compare,
+            grid=grid,
             overwrite=overwrite,
             batch_size=batch_size,
             precision=precision,
@@ -99,5 +120,6 @@ def _summary(result) -> str:
     return (
         f"{counts}\n"
         f"PSNR {result.psnr:.2f} dB (left grey: {result.psnr_grey:.2f} dB), "
-        f"colourfulness {result.colorfulness:.1f} (truth: {result.colorfulness_true:.1f})"
+        f"colourfulness {result.colorfulness:.1f} (truth: {result.colorfulness_true:.1f}), "
+        f"bleeding {result.bleeding:.2f} (truth: {result.bleeding_true:.2f})"
     )

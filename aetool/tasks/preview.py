@@ -73,7 +73,9 @@ class Preview:
         if self._plan.settings.loss not in AB_LOSSES:
             return self._eight_bit(y)
         if "ab_bins" in self._arrays:
-            ab = annealed_mean(y, self._arrays["ab_bins"], self._plan.temperature)
+            weights = self._arrays["ab_weights"] ** np.float32(self._plan.rebalancing)
+            bins, temperature = self._arrays["ab_bins"], self._plan.temperature
+            ab = annealed_mean(y, bins, temperature, weights) * np.float32(self._plan.saturation)
         else:
             ab = y * np.float32(AB_SCALE)
         ab = np.stack([_resized(ab[..., i], x.shape[:2]) for i in (0, 1)], axis=-1)

@@ -42,6 +42,8 @@ def describe_outputs(plan: Plan, spec: dict, data: TrainingData) -> list[dict]:
                 "colour_space": "lab",
                 "decoding": "ab-bins",
                 "temperature": plan.temperature,
+                "rebalancing": plan.rebalancing,
+                "saturation": plan.saturation,
                 "stride": spec["output_stride"],
             }
         ]

@@ -121,6 +121,7 @@ class TrainingRun:
             prior = ab_prior(self.data.pictures, self.arrays["ab_bins"])
             self.arrays["ab_prior"] = prior
             loss = AbCrossentropy(self.arrays["ab_bins"], prior)
+            self.arrays["ab_weights"] = loss.weights
         return make_regime(model, self.spec, self.settings, loss)
 
     def _restore(self, before: Checkpoint) -> None:
