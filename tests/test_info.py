@@ -46,6 +46,7 @@ CHECKPOINT_KEYS = [
     "classes",
     "training",
     "metrics",
+    "fidelity",
     "calibration",
     "command",
     "history",

@@ -264,7 +264,7 @@ def colorize_images(
                 evaluate,
                 compare and compare.absolute(),
                 batch_size,
-                place.resolve(precision),
+                place.resolve(precision, stored.metadata),
                 max_pixels,
                 frozenset(map(pictures.position, sample)),
                 frozenset(map(pictures.position, sample - wanted)),

@@ -43,6 +43,7 @@ class CheckpointInfo:
         classes: class names, empty where training was unlabelled.
         training: recipe, options, seed, epochs, data digest, versions.
         metrics: measured at the end of training.
+        fidelity: how near bfloat16 came to float32 when training ended, in dB; None unmeasured.
         calibration: thresholds for `anomaly`, and the precision they were measured in.
         command: what made it, ready for a shell; None where the file does not tell.
         history: what was measured each epoch, name -> values.
@@ -58,6 +59,7 @@ class CheckpointInfo:
     classes: list[str]
     training: dict
     metrics: dict
+    fidelity: dict | None
     calibration: dict | None
     command: str | None
     history: dict[str, list[float]]
@@ -121,6 +123,7 @@ def _describe_checkpoint(path: Path) -> CheckpointInfo:
         classes=list(metadata["classes"]),
         training=metadata["training"],
         metrics=metadata["metrics"],
+        fidelity=metadata.get("fidelity"),
         calibration=metadata["calibration"],
         command=training_command(metadata["training"], str(path).removesuffix(".train")),
         history={
