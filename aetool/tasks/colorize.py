@@ -77,7 +77,7 @@ class _Work:
 
 
 @dataclass(frozen=True, slots=True)
-class _Done:
+class Done:
     """What is found out about a picture.
 
     Args:
@@ -138,7 +138,7 @@ class Colouring:
         model = rebuild(self.stored, size=self.decoder.size).model
         return Engine(model, precision=self.precision, batch_size=self.batch_size)
 
-    def finish(self, item: Item, outputs: Outputs) -> _Done:
+    def finish(self, item: Item, outputs: Outputs) -> Done:
         work: _Work = item.payload
         grey, name = work.picture.pixels, self.pictures.name(item.index)
         colored = join(grey, self.decoder.chroma(outputs, grey), self.saturation)
@@ -155,7 +155,7 @@ class Colouring:
                 scores = score(grey, colored, work.truth)
         if position in self.sample:
             shown = _panels(grey, colored, work.truth, GRID_TILE)
-        return _Done(work.picture.frames, scores, shown)
+        return Done(work.picture.frames, scores, shown)
 
 
 def colorize_images(
@@ -210,7 +210,7 @@ def colorize_images(
     started = time.monotonic()
     if out is None and compare is None and grid is None and not evaluate:
         raise UsageError("colorize needs OUT", "name a folder, or use --evaluate without OUT")
-    check_saturation(saturation)
+    strength = factor(saturation, vivid)
     path = checkpoint or shipped_checkpoint()
     stored = read_checkpoint(path)
     decoder = Decoder(path, stored, render_size)
@@ -223,7 +223,7 @@ def colorize_images(
     scores: dict[int, Scores] = {}
     shown: dict[int, tuple[np.ndarray | None, ...]] = {}
 
-    def take(i: int, done: _Done) -> None:
+    def take(i: int, done: Done) -> None:
         if done.frames > 1:
             several_pages.append(i)
         if i in wanted:
@@ -260,7 +260,7 @@ def colorize_images(
                 decoder,
                 results and results.target,
                 evaluate or compare is not None or grid is not None,
-                saturation * (VIVID if vivid else 1),
+                strength,
                 evaluate,
                 compare and compare.absolute(),
                 batch_size,
@@ -270,7 +270,6 @@ def colorize_images(
                 frozenset(map(pictures.position, sample - wanted)),
             )
             failed += place.stream(work, todo, take, progress)
-
         if shown:
             write_grid(grid, _rows([shown[i] for i in sorted(shown)]))
     note_pages(note, several_pages)
@@ -288,14 +287,15 @@ def colorize_images(
     )
 
 
-def check_saturation(saturation: float) -> None:
-    """Refuse what is no factor on colours.
+def factor(saturation: float, vivid: bool) -> float:
+    """What the colours that a checkpoint states are multiplied by.
 
     Raises:
-        UsageError: for that.
+        UsageError: `saturation` is out of range.
     """
     if not 0 <= saturation <= 10:
         raise UsageError(f"--saturation {saturation} is not between 0 and 10")
+    return saturation * (VIVID if vivid else 1)
 
 
 def _check_compare(compare: Path | None, out: Path | None, pictures: Source) -> None:

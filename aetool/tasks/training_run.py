@@ -200,6 +200,8 @@ class TrainingRun:
             for variable in self.learner.model.variables:
                 if variable.path in self.state.best_weights:
                     variable.assign(self.state.best_weights[variable.path])
+        if previews:
+            self.arrays["previews"] = previews.strip(self.learner.model)
         checkpoint = self._checkpoint()
         if self.state.epoch and has_bfloat16():
             checkpoint.metadata["fidelity"] = measure_fidelity(checkpoint, self._examples())
