@@ -128,7 +128,7 @@ def network() -> keras.Model:
             keras.layers.Dense(3, activation="softmax"),
         ]
     )
-    model.compile("adam", loss=PerPicture(categorical_crossentropy), metrics=["accuracy"])
+    model.compile("sgd", loss=PerPicture(categorical_crossentropy), metrics=["accuracy"])
     return model
 
 
