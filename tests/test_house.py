@@ -28,7 +28,7 @@ FLOORS = {
 TOP = {"LICENSE", "README.md", "aetool", "examples", "man", "pyproject.toml", "tests"}
 
 # What cli/ is built from; every other module there is a command.
-CLI_PARTS = {"__init__", "app", "help", "options", "output", "silence"}
+CLI_PARTS = {"__init__", "app", "completion", "help", "options", "output", "silence"}
 COMMANDS = [path for path in MODULES if path.parent.name == "cli" and path.stem not in CLI_PARTS]
 COMMAND_IMPORTS = {"typer", "aetool.cli.options", "aetool.models.specs", "aetool.errors"}
 

@@ -1,10 +1,12 @@
 """`aetool info`: what a file says about itself, counted and printed."""
 
+import os
 import subprocess
 import sys
 
 import numpy as np
 import pytest
+from PIL import Image
 from test_models import SMALL
 from untrained import write_untrained
 
@@ -46,10 +48,12 @@ CHECKPOINT_KEYS = [
     "classes",
     "training",
     "metrics",
+    "fidelity",
     "calibration",
     "command",
     "history",
     "layers",
+    "previews",
 ]
 
 
@@ -139,6 +143,70 @@ def test_the_history_is_a_curve_on_a_terminal_only(aetool, digits_model):
     done = subprocess.run(["script", "-qec", command, "/dev/null"], capture_output=True, check=True)
     assert "█▁ " in done.stdout.decode()
     assert max(map(len, done.stdout.decode().splitlines()[-16:])) <= 80
+
+
+@pytest.fixture
+def previewed(tmp_path):
+    """A model with a strip of two inputs, red and green, and what became of them."""
+    path = tmp_path / "previewed.h5"
+    strip = np.zeros((2, 2, 8, 8, 3), np.uint8)
+    strip[:, 0, ..., 0] = 255
+    strip[0, 1, ..., 1], strip[1, 1, ..., 1] = 200, 100
+    write_checkpoint(path, Checkpoint(METADATA, "{}", WEIGHTS, {"previews": strip}))
+    return path
+
+
+def on_a_terminal(words: str, **environment: str) -> str:
+    command = ["script", "-qec", f"{sys.executable} -m aetool {words}", "/dev/null"]
+    env = {**os.environ, "TERM": "xterm", "COLORTERM": "truecolor", **environment}
+    done = subprocess.run(command, env=env, capture_output=True, check=True)
+    return done.stdout.decode()
+
+
+def test_previews_are_shown_on_a_terminal_with_colours_only(aetool, previewed):
+    plain = aetool("info", previewed).text
+    assert "previews                    2\n" in plain and "▀" not in plain
+    shown = on_a_terminal(f"info {previewed}")
+    assert "\x1b[38;2;255;0;0;48;2;255;0;0m▀" in shown
+    assert "\x1b[38;2;0;200;0;48;2;0;200;0m▀" in shown  # what went in
+    assert "\x1b[38;2;0;100;0;48;2;0;100;0m▀" in shown  # what came out
+    assert "▀" not in on_a_terminal(f"info {previewed}", NO_COLOR="1")
+    assert "▀" not in on_a_terminal(f"info {previewed}", TERM="dumb")
+    few = on_a_terminal(f"info {previewed}", COLORTERM="")
+    assert "▀" in few and "38;2;" not in few
+
+
+def test_previews_are_written_as_a_picture(aetool, previewed, tmp_path):
+    done = aetool("info", previewed, "--preview", tmp_path / "strip.png", "--json")
+    assert done.json["previews"] == 2
+    sheet = np.asarray(Image.open(tmp_path / "strip.png").convert("RGB"))
+    assert sheet.shape == (204, 204, 3)
+    assert sheet[50, 50].tolist() == sheet[150, 50].tolist() == [255, 0, 0]
+    assert (sheet[50, 150].tolist(), sheet[150, 150].tolist()) == ([0, 200, 0], [0, 100, 0])
+
+
+def test_pictures_behind_latents_are_written(aetool, digits_latents, latents, tmp_path):
+    assert aetool("info", digits_latents, "--preview", tmp_path / "strip.png").status == 0
+    assert Image.open(tmp_path / "strip.png").size == (804, 104)
+    moved = aetool("info", latents, "--preview", tmp_path / "none.png")
+    assert (moved.status, (tmp_path / "none.png").exists()) == (1, False)
+    assert len(moved.stderr.splitlines()) == 2
+
+
+def test_a_model_without_previews_has_none_to_write(aetool, checkpoint, tmp_path):
+    done = aetool("info", checkpoint, "--preview", tmp_path / "none.png")
+    assert done.status == 1 and "--preview DIR" in done.stderr
+    assert aetool("info", "--preview", tmp_path / "none.png").status == 2
+
+
+@pytest.mark.parametrize(
+    "strip",
+    [np.zeros((2, 2, 8, 8, 3)), np.zeros((2, 8, 8, 3), np.uint8), np.zeros((0,) * 5, np.uint8)],
+)
+def test_a_strip_of_another_kind_is_none(aetool, tmp_path, strip):
+    path = tmp_path / "m.h5"
+    write_checkpoint(path, Checkpoint(METADATA, "{}", WEIGHTS, {"previews": strip}))
+    assert aetool("info", path, "--json").json["previews"] == 0
 
 
 def test_sparklines():

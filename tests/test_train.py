@@ -253,6 +253,8 @@ def test_previews_and_curves_are_drawn(tmp_path):
     assert names == ["epoch-0000.png", "epoch-0001.png", "epoch-0002.png", "preview.gif"]
     with Image.open(preview / "preview.gif") as animation:
         assert animation.n_frames == 3
+    inputs, outputs = read_checkpoint(tmp_path / "m.h5").arrays["previews"]
+    assert inputs.shape == outputs.shape == (8, 8, 8, 3) and inputs.std() > outputs.std() > 0
     with Image.open(plot) as curves:
         assert np.asarray(curves.convert("L")).std() > 0
 

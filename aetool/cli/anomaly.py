@@ -26,7 +26,9 @@ def anomaly(
     source: Annotated[
         str | None,
         Argument(
-            metavar="SOURCE", help="As everywhere; none with --calibrate.", show_default=False
+            metavar="SOURCE",
+            help="A folder, image, @list.txt, - (stdin) or array file; none with --calibrate.",
+            show_default=False,
         ),
     ] = None,
     output: Annotated[
@@ -39,7 +41,7 @@ def anomaly(
         ),
     ] = None,
     append: Annotated[
-        bool, Option("--append", help="Add to the table what is not in it yet.")
+        bool, Option("--append", help="Add rows for the images that -o has no row of yet.")
     ] = False,
     fail_on_anomaly: Annotated[
         bool, Option("--fail-on-anomaly", help="Exit 3 when there is an anomaly.")

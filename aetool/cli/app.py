@@ -31,6 +31,7 @@ from aetool.cli import (
     train,
     translate,
 )
+from aetool.cli.completion import complete_at_once
 from aetool.cli.help import Command, Group, paragraphs
 from aetool.cli.output import printable
 from aetool.cli.silence import silence_tensorflow
@@ -133,6 +134,7 @@ def main() -> None:
 def run(arguments: list[str]) -> int:
     """Run one command and return its exit status; a bug raises what it raised."""
     command = get_command(app)
+    complete_at_once()
     if "_AETOOL_COMPLETE" in os.environ:
         command.main(arguments, "aetool")  # answers the shell and exits
     try:

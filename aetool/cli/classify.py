@@ -19,7 +19,7 @@ def classify(
     checkpoint: options.CheckpointOpt,
     output: options.TableOpt = None,
     probabilities: Annotated[
-        bool, Option("--probabilities", help="Add a column a class with its probability.")
+        bool, Option("--probabilities", help="Add a column for each class: its probability.")
     ] = False,
     batch_size: options.BatchSizeOpt = None,
     precision: options.PrecisionOpt = "auto",

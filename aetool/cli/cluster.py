@@ -43,7 +43,7 @@ def cluster(
             "-k",
             metavar="K|auto",
             parser=_count,
-            help="How many; auto, as without it: by the silhouette.",
+            help="Number of clusters; auto, as without it: the silhouette chooses.",
             show_default=False,
         ),
     ] = None,
@@ -59,24 +59,31 @@ def cluster(
     ] = None,
     repeats: Annotated[
         int,
-        Option("--repeats", metavar="N", min=1, help="Runs; the best is written, all are scored."),
+        Option(
+            "--repeats", metavar="N", min=1, help="Starts; the best is written, all are scored."
+        ),
     ] = 1,
     outliers: Annotated[
         bool, Option("--outliers", help="Add a column: 1 for rows far outside their cluster.")
     ] = False,
     probabilities: Annotated[
-        bool, Option("--probabilities", help="Add a column a cluster; not for kmeans.")
+        bool, Option("--probabilities", help="Add a column for each cluster; not for kmeans.")
     ] = False,
     save: Annotated[
         Path | None,
-        Option("--save", metavar="C.h5", help="Keep the clusters.", rich_help_panel=KEEP_PANEL),
+        Option(
+            "--save",
+            metavar="C.h5",
+            help="Keep the clusters for --apply.",
+            rich_help_panel=KEEP_PANEL,
+        ),
     ] = None,
     apply: Annotated[
         Path | None,
         Option(
             "--apply",
             metavar="C.h5",
-            help="Use the clusters of --save.",
+            help="Sort the rows into clusters that --save kept.",
             rich_help_panel=KEEP_PANEL,
         ),
     ] = None,
@@ -85,7 +92,7 @@ def cluster(
         Option(
             "--sheets",
             metavar="DIR",
-            help="Write a contact sheet a cluster.",
+            help="Write a sheet of pictures of each cluster.",
             rich_help_panel=options.SHOW_PANEL,
         ),
     ] = None,
@@ -94,7 +101,7 @@ def cluster(
         Option(
             "--copy-to",
             metavar="DIR",
-            help="Sort the pictures into a folder a cluster.",
+            help="Copy the pictures into a folder for each cluster.",
             rich_help_panel=options.SHOW_PANEL,
         ),
     ] = None,

@@ -6,13 +6,18 @@ from typing import Annotated
 from typer import Option
 
 from aetool.cli import options
+from aetool.errors import UsageError
 
 EPILOG = """Examples:
 
   aetool colorize scans/ coloured/
   aetool colorize - - < grey.jpg > colour.png
+  aetool colorize scans/ coloured/ --watch
   aetool colorize photos/ --evaluate --compare strips/ --json
 """
+
+
+WATCH_PANEL = "Watching"
 
 
 def colorize(
@@ -46,6 +51,23 @@ def colorize(
             show_default=False,
         ),
     ] = None,
+    watch: Annotated[
+        bool,
+        Option(
+            "--watch",
+            help="Go on with each picture that comes into SOURCE, until Ctrl-C.",
+            rich_help_panel=WATCH_PANEL,
+        ),
+    ] = False,
+    interval: Annotated[
+        float,
+        Option(
+            "--interval",
+            metavar="SECONDS",
+            help="Time between two looks at SOURCE; what changes from one to the next waits.",
+            rich_help_panel=WATCH_PANEL,
+        ),
+    ] = 2.0,
     overwrite: options.OverwriteOpt = False,
     batch_size: options.BatchSizeOpt = None,
     precision: options.PrecisionOpt = "auto",
@@ -66,6 +88,24 @@ def colorize(
     from aetool.tasks.colorize import colorize_images
 
     talk = Output(json=json, quiet=quiet, verbose=verbose)
+    if watch:
+        if evaluate or compare or shard or scheduler:
+            raise UsageError(
+                "--watch goes with none of --evaluate, --compare, --shard and --scheduler"
+            )
+        _watch(
+            talk,
+            source=source,
+            out=out,
+            checkpoint=checkpoint,
+            saturation=saturation,
+            overwrite=overwrite,
+            batch_size=batch_size,
+            precision=precision,
+            max_pixels=max_pixels,
+            interval=interval,
+        )
+        return
     talk.check_picture(out)
     with talk.progress("Colouring") as progress:
         result = colorize_images(
@@ -85,6 +125,19 @@ def colorize(
             note=talk.note,
         )
     talk.finish(result, summary=_summary(result), allow_failures=allow_failures)
+
+
+def _watch(talk, **settings) -> None:
+    """Colour until a signal comes: the end of a watch, and its exit status."""
+    from aetool.tasks.colorize_watch import colorize_arrivals
+
+    result, signal_number = colorize_arrivals(
+        rounds=lambda: talk.progress("Colouring"),
+        note=talk.note,
+        complain=talk.failed,
+        **settings,
+    )
+    talk.finish(result, summary=_summary(result), listed=True, exit_status=128 + signal_number)
 
 
 def _summary(result) -> str:

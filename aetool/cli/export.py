@@ -49,6 +49,10 @@ def export(
 
 
 def _summary(result, out: str) -> str:
-    what = "" if result.rows is None else f"{result.rows:,} rows of {result.dimensions:,} numbers, "
+    what = "" if result.rows is None else f"{_rows(result.rows)} of {result.dimensions:,} numbers, "
     size = "" if result.bytes is None else f"{result.bytes:,} bytes of "
     return f"{out}: {what}{size}{result.format} in {result.seconds:.1f} s"
+
+
+def _rows(count: int) -> str:
+    return "1 row" if count == 1 else f"{count:,} rows"

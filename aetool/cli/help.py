@@ -3,7 +3,7 @@
 from inspect import cleandoc
 
 import typer
-from typer.core import TyperCommand, TyperGroup, TyperOption
+from typer.core import TyperArgument, TyperCommand, TyperGroup, TyperOption
 
 from aetool.cli.options import REPORT_PANEL, RUN_PANEL
 
@@ -18,6 +18,8 @@ class _Help:
             param.min = param.max = None  # "[0<=x<=4294967295]": the error message says it
             if isinstance(param, TyperOption) and param.is_flag:
                 param.metavar = ""
+            if isinstance(param, TyperArgument):
+                param.display_type_rich = lambda ctx: None  # SOURCE says more than <str>
             if param.name == "help" and context.parent:
                 param.rich_help_panel = REPORT_PANEL
         order = (RUN_PANEL, REPORT_PANEL)  # after all panels of the command's own

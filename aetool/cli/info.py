@@ -5,14 +5,16 @@ from collections.abc import Iterator
 from pathlib import Path
 from typing import Annotated
 
-from typer import Argument
+from typer import Argument, Option
 
 from aetool.cli import options
+from aetool.errors import UsageError
 
 EPILOG = """Examples:
 
   aetool info
   aetool info model.h5
+  aetool info model.h5 --preview strip.png
   aetool info latents.h5 --json | jq .rows
 """
 
@@ -21,6 +23,15 @@ def info(
     file: Annotated[
         Path | None,
         Argument(metavar="FILE.h5", help="A model or latents file.", show_default=False),
+    ] = None,
+    preview: Annotated[
+        Path | None,
+        Option(
+            "--preview",
+            metavar="PNG",
+            help="Write a strip of the model's previews, or of pictures behind latents.",
+            rich_help_panel=options.REPORT_PANEL,
+        ),
     ] = None,
     json: options.JsonOpt = False,
 ) -> None:
@@ -31,11 +42,20 @@ def info(
     from aetool.tasks.info import describe_file, list_models
 
     out = Output(json=json)
+    if file is None and preview:
+        raise UsageError("--preview is of a file", "name a model or latents file")
     result = list_models() if file is None else describe_file(file)
+    if preview:
+        from aetool.tasks.previews import write_previews
+
+        write_previews(file, preview)
     values = asdict(result)
     history, layers = values.pop("history", {}), values.pop("layers", [])
-    lines = [*_lines(values), *_curves(history), *_table(layers)]
-    out.data("\n".join(lines))
+    out.data("\n".join([*_lines(values), *_curves(history)]))
+    if values.get("previews") and not json:
+        _draw(file)
+    if layers:
+        out.data("\n".join(_table(layers)))
     out.finish(result)
 
 
@@ -56,13 +76,31 @@ def _curves(history: dict[str, list[float]]) -> Iterator[str]:
     from aetool.cli.output import printable
     from aetool.plots.sparkline import sparkline
 
-    drawn = sys.stdout.isatty() and sys.stdout.encoding.lower().startswith("utf")
+    drawn = _draws()
     if history:
         yield "history"
     for name, values in history.items():
         curve = f" {sparkline(values)} " if drawn else " ... "
         ends = [f"{value:.4g}" for value in (values[:1] + values[-1:])[: len(values)]]
         yield f"  {printable(name)}".ljust(26) + f"  {curve.join(ends)}"
+
+
+def _draws() -> bool:
+    """Whether standard output is a terminal that has block characters."""
+    return sys.stdout.isatty() and sys.stdout.encoding.lower().startswith("utf")
+
+
+def _draw(file: Path) -> None:
+    """The previews of a model, on a terminal with colours."""
+    from rich.console import Console
+
+    console = Console()
+    if not _draws() or console.no_color or not console.color_system:
+        return
+    from aetool.plots.blocks import half_blocks
+    from aetool.tasks.previews import model_previews
+
+    console.print(half_blocks(model_previews(file), console.width), end="", soft_wrap=True)
 
 
 def _table(layers: list[dict]) -> Iterator[str]:

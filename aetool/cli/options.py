@@ -155,7 +155,7 @@ HtmlOpt = Annotated[
     Option(
         "--html",
         metavar="PAGE.html",
-        help="Write a page to move about in, with all thumbnails.",
+        help="Write a web page to move about in, with all thumbnails.",
         rich_help_panel=SHOW_PANEL,
     ),
 ]
@@ -290,7 +290,7 @@ AccumulateOpt = Annotated[
         "--accumulate",
         metavar="N",
         min=1,
-        help="Batches a step, of the mean of their gradients: large batches in little memory.",
+        help="Batches to average in each step: large batches in little memory.",
         rich_help_panel=LEARNING_PANEL,
     ),
 ]
@@ -326,7 +326,7 @@ LogOpt = Annotated[
     Option(
         "--log",
         metavar="CSV",
-        help="Write a table of the epochs after each: rate, seconds, losses.",
+        help="Write a table, a row an epoch: rate, seconds, losses.",
         rich_help_panel=REPORT_PANEL,
     ),
 ]

@@ -12,7 +12,7 @@ from pathlib import Path
 
 import typer
 
-from aetool.errors import UsageError
+from aetool.errors import Failure, UsageError
 
 Progress = Callable[[int, int], None]
 
@@ -99,6 +99,10 @@ class Output:
         if self.verbose:
             self.note(text)
 
+    def failed(self, failure: Failure) -> None:
+        """Name an input that was left out, whatever is hidden."""
+        self._print(f"aetool: {printable(failure.path)}: {printable(failure.reason)}")
+
     @contextmanager
     def progress(self, title: str) -> Iterator[Progress]:
         """Yield a callable (done, total): a bar on a terminal, now and then a line in a log."""
@@ -135,6 +139,7 @@ class Output:
         *,
         summary: str = "",
         allow_failures: Allowance = NONE_MAY_FAIL,
+        listed: bool = False,
         exit_status: int = 0,
     ) -> None:
         """Report a finished job and leave with its exit status.
@@ -144,14 +149,15 @@ class Output:
                 Failure, counted against `read` + `skipped` + `failed`.
             summary: one line for people.
             allow_failures: how many may have failed.
+            listed: `failed` has named them as they came.
             exit_status: the command's own verdict; anything but 0 outranks failures.
 
         Raises:
             typer.Exit: where the exit status is not 0.
         """
         failed = getattr(result, "failed", ())
-        for failure in failed:
-            _print_stderr(f"aetool: {printable(failure.path)}: {printable(failure.reason)}")
+        for failure in () if listed else failed:
+            self.failed(failure)
         if self.json:
             print(to_json(result))
         elif summary:

@@ -36,9 +36,11 @@ def pca(
             show_default=False,
         ),
     ] = None,
-    save: Annotated[Path | None, Option("--save", metavar="P.h5", help="Keep the axes.")] = None,
+    save: Annotated[
+        Path | None, Option("--save", metavar="P.h5", help="Keep the axes for --apply.")
+    ] = None,
     apply: Annotated[
-        Path | None, Option("--apply", metavar="P.h5", help="Use the axes of --save.")
+        Path | None, Option("--apply", metavar="P.h5", help="Use axes that --save kept.")
     ] = None,
     plot: Annotated[
         Path | None,

@@ -58,7 +58,7 @@ def train(
         Option(
             "--size",
             metavar="N|WxH",
-            help="Size of the pictures the network sees; theirs, if they agree.",
+            help="Size of the pictures the network sees; without it theirs, if they agree.",
             rich_help_panel=options.MODEL_PANEL,
         ),
     ] = None,

@@ -5,6 +5,7 @@ from keras import layers
 
 from aetool.inference.engine import Engine
 from aetool.inference.load import rebuild
+from aetool.inference.precision import resolve_precision
 from aetool.models.build import encoder
 from aetool.models.specs import FAMILIES
 from aetool.storage.checkpoint import Checkpoint
@@ -28,6 +29,7 @@ def feature_engine(
 ) -> Engine:
     """The engine of `with_features` of a checkpoint's model."""
     model = rebuild(checkpoint).model
+    precision = resolve_precision(precision, checkpoint.metadata)
     model = with_features(model, FAMILIES[checkpoint.metadata["model"]["name"]].latent)
     return Engine(model, precision=precision, batch_size=batch_size)
 

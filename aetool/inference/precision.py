@@ -1,7 +1,10 @@
 """What the processor computes in. Light: no TensorFlow."""
 
 import functools
+from collections.abc import Mapping
 from pathlib import Path
+
+FAITHFUL = 50.0  # dB
 
 
 @functools.cache
@@ -14,8 +17,17 @@ def has_bfloat16() -> bool:
     return "avx512_bf16" in flags or "amx_bf16" in flags
 
 
-def resolve_precision(precision: str) -> str:
-    """What "auto" stands for on this machine; other names unchanged."""
-    if precision == "auto":
-        return "bfloat16" if has_bfloat16() else "float32"
-    return precision
+def resolve_precision(precision: str, about: Mapping | None = None) -> str:
+    """What "auto" stands for on this machine; other names unchanged.
+
+    Args:
+        precision: "auto", "float32" or "bfloat16".
+        about: the description of a trained model. One that was found to come out less than FAITHFUL
+            dB from float32 is computed in float32.
+    """
+    if precision != "auto":
+        return precision
+    measured = (about or {}).get("fidelity")
+    if measured and measured["bfloat16"] < FAITHFUL:
+        return "float32"
+    return "bfloat16" if has_bfloat16() else "float32"

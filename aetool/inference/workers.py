@@ -8,7 +8,7 @@ import pickle
 import threading
 import uuid
 from collections import deque
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from contextlib import closing, suppress
 from dataclasses import replace
 from typing import Any
@@ -84,9 +84,9 @@ class Workers:
     def __exit__(self, *_: object) -> None:
         self._client.close()
 
-    def resolve(self, precision: str) -> str:
+    def resolve(self, precision: str, about: Mapping | None) -> str:
         """What "auto" stands for on all the workers: float32 where they differ."""
-        found = set(self._client.run(resolve_precision, precision).values())
+        found = set(self._client.run(resolve_precision, precision, about).values())
         return found.pop() if len(found) == 1 else "float32"
 
     def stream(

@@ -1,6 +1,6 @@
 """Where a task's pictures are done: in this process, or on the workers of a Dask cluster."""
 
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import AbstractContextManager, closing, nullcontext
 from typing import Any, Protocol
 
@@ -37,8 +37,8 @@ class Work(Protocol):
 class Workplace(Protocol):
     """Where the work is done."""
 
-    def resolve(self, precision: str) -> str:
-        """What "auto" stands for there."""
+    def resolve(self, precision: str, about: Mapping | None) -> str:
+        """What "auto" stands for there, for a model so described."""
 
     def stream(
         self, work: Work, indices: Sequence[int], take: Take, progress: Progress | None
@@ -68,8 +68,8 @@ class Workplace(Protocol):
 class Here:
     """This process."""
 
-    def resolve(self, precision: str) -> str:
-        return resolve_precision(precision)
+    def resolve(self, precision: str, about: Mapping | None) -> str:
+        return resolve_precision(precision, about)
 
     def stream(
         self, work: Work, indices: Sequence[int], take: Take, progress: Progress | None

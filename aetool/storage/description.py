@@ -122,6 +122,8 @@ _RULES: dict[str, Callable[[object], bool]] = {
     "training.only": _all(_is(str)),
     "training.epochs_done": _whole(0, 1 << 53),
     "metrics": _is(dict),
+    "fidelity": _is(dict, type(None)),
+    "fidelity.bfloat16": _number(-1e3, 1e3),
     "calibration": _is(dict, type(None)),
     "calibration.threshold": _number(-1e308, 1e308),
     "calibration.precision": lambda value: value in ("float32", "bfloat16"),

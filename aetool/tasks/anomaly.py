@@ -166,7 +166,8 @@ def score_images(
         if heatmaps:
             stack.enter_context(locked(heatmaps, part=str(shard or "")))
         place = stack.enter_context(workplace(scheduler))
-        run = Scoring(pictures, stored, judge, place.resolve(precision), batch_size, max_pixels)
+        precision = place.resolve(precision, stored.metadata)
+        run = Scoring(pictures, stored, judge, precision, batch_size, max_pixels)
         if heatmaps:
             run.heatmaps = Heatmaps(pictures, heatmaps, overlay, run.top)
         if masks:

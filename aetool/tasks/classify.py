@@ -131,7 +131,7 @@ def classify_images(
     kept: list[np.ndarray] = []
     failures: list[Failure] = []
     with locked(output) if output else nullcontext(), workplace(scheduler) as place:
-        precision = place.resolve(precision)
+        precision = place.resolve(precision, stored.metadata)
         work = _Classifying(pictures, stored, probabilities, precision, batch_size, max_pixels)
         with closing(place.batches(work, range(len(pictures)), failures, progress)) as batches:
             for found, (best, rows, frames) in batches:

@@ -77,7 +77,7 @@ class _Work:
 
 
 @dataclass(frozen=True, slots=True)
-class _Colouring:
+class Colouring:
     """What is done to each picture.
 
     Args:
@@ -91,7 +91,7 @@ class _Colouring:
 
     pictures: Source
     stored: Checkpoint
-    decoder: "_Decoder"
+    decoder: "Decoder"
     target: Target | None
     keep_truth: bool
     saturation: float
@@ -177,11 +177,10 @@ def colorize_images(
     started = time.monotonic()
     if out is None and compare is None and not evaluate:
         raise UsageError("colorize needs OUT", "name a folder, or use --evaluate without OUT")
-    if not 0 <= saturation <= 10:
-        raise UsageError(f"--saturation {saturation} is not between 0 and 10")
+    check_saturation(saturation)
     path = checkpoint or shipped_checkpoint()
     stored = read_checkpoint(path)
-    decoder = _Decoder(path, stored)
+    decoder = Decoder(path, stored)
     check_output(out, scheduler)
     pictures = open_shard(source, shard, exclude=output_folder(out) if out else None)
     _check_compare(compare, out, pictures.whole)
@@ -213,7 +212,7 @@ def colorize_images(
         clashes = len(failed)
         if todo:
             place = stack.enter_context(workplace(scheduler))
-            work = _Colouring(
+            work = Colouring(
                 pictures,
                 stored,
                 decoder,
@@ -223,7 +222,7 @@ def colorize_images(
                 evaluate,
                 compare and compare.absolute(),
                 batch_size,
-                place.resolve(precision),
+                place.resolve(precision, stored.metadata),
                 max_pixels,
             )
             failed += place.stream(work, todo, take, progress)
@@ -241,6 +240,16 @@ def colorize_images(
     )
 
 
+def check_saturation(saturation: float) -> None:
+    """Refuse what is no factor on colours.
+
+    Raises:
+        UsageError: for that.
+    """
+    if not 0 <= saturation <= 10:
+        raise UsageError(f"--saturation {saturation} is not between 0 and 10")
+
+
 def shipped_checkpoint() -> Path:
     """The colorizer in the package.
 
@@ -255,7 +264,7 @@ def shipped_checkpoint() -> Path:
     return path
 
 
-class _Decoder:
+class Decoder:
     """What a colorizer's checkpoint says of its input and of its output, checked."""
 
     def __init__(self, path: Path, checkpoint: Checkpoint):

@@ -183,7 +183,7 @@ def encode_images(
             preprocessing,
             layer,
             pool,
-            place.resolve(precision) if stored else "float32",
+            place.resolve(precision, stored.metadata) if stored else "float32",
             batch_size,
             max_pixels,
         )

@@ -10,6 +10,7 @@ import numpy as np
 from aetool.errors import Failure, FormatError, SourceError, UsageError
 from aetool.images.source import MAX_PIXELS, Source, open_source
 from aetool.images.write import output_name, save_picture
+from aetool.inference.precision import resolve_precision
 from aetool.inference.prepare import prepare
 from aetool.inference.stream import Item, Progress, predictions
 from aetool.storage.atomic import locked, replacing
@@ -73,6 +74,7 @@ class Space:
                 f"train one with: aetool train SOURCE -o MODEL.h5 --model {FAMILY}",
             )
         self.dimensions: int = spec["latent_dim"]
+        precision = resolve_precision(precision, self._stored.metadata)
         self._engine_options = {"batch_size": batch_size, "precision": precision}
         self._engine = None
         self._max_pixels = max_pixels

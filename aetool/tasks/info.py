@@ -3,8 +3,10 @@
 from dataclasses import dataclass
 from pathlib import Path
 
+import numpy as np
+
 from aetool.models.specs import FAMILIES
-from aetool.storage.checkpoint import read_checkpoint
+from aetool.storage.checkpoint import Checkpoint, read_checkpoint
 from aetool.storage.container import container_kind, open_container
 from aetool.storage.latents import open_latents
 from aetool.tasks.layers import Layer, describe_layers
@@ -43,10 +45,12 @@ class CheckpointInfo:
         classes: class names, empty where training was unlabelled.
         training: recipe, options, seed, epochs, data digest, versions.
         metrics: measured at the end of training.
+        fidelity: how near bfloat16 came to float32 when training ended, in dB; None unmeasured.
         calibration: thresholds for `anomaly`, and the precision they were measured in.
         command: what made it, ready for a shell; None where the file does not tell.
         history: what was measured each epoch, name -> values.
         layers: of the network, in its order.
+        previews: how many pictures the file shows, inputs and outputs; 0 for none.
     """
 
     format: int
@@ -58,10 +62,12 @@ class CheckpointInfo:
     classes: list[str]
     training: dict
     metrics: dict
+    fidelity: dict | None
     calibration: dict | None
     command: str | None
     history: dict[str, list[float]]
     layers: list[Layer]
+    previews: int
 
 
 @dataclass(frozen=True, slots=True)
@@ -110,7 +116,7 @@ def _describe_checkpoint(path: Path) -> CheckpointInfo:
         for variables in checkpoint.weights.values()
         for name, array in variables.items()
     ]
-    metadata = checkpoint.metadata
+    metadata, strip = checkpoint.metadata, stored_previews(checkpoint)
     return CheckpointInfo(
         format=metadata["format"],
         model=metadata["model"],
@@ -121,6 +127,7 @@ def _describe_checkpoint(path: Path) -> CheckpointInfo:
         classes=list(metadata["classes"]),
         training=metadata["training"],
         metrics=metadata["metrics"],
+        fidelity=metadata.get("fidelity"),
         calibration=metadata["calibration"],
         command=training_command(metadata["training"], str(path).removesuffix(".train")),
         history={
@@ -129,7 +136,18 @@ def _describe_checkpoint(path: Path) -> CheckpointInfo:
             if name.startswith(HISTORY)
         },
         layers=describe_layers(checkpoint.keras_config, checkpoint.weights),
+        previews=0 if strip is None else strip.shape[1],
     )
+
+
+def stored_previews(checkpoint: Checkpoint) -> np.ndarray | None:
+    """What `train --preview` left: uint8 (bands, n, h, w, 3), or None.
+
+    The bands are inputs, outputs and, where they differ from the inputs, truths.
+    """
+    strip = checkpoint.arrays.get("previews")
+    right = strip is not None and strip.dtype == np.uint8 and strip.ndim == 5
+    return strip if right and strip.shape[-1] == 3 and strip.size else None
 
 
 def layer_names(path: Path) -> list[str]:

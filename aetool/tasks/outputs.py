@@ -102,20 +102,37 @@ def planned(
             raise UsageError("- as OUT takes one image as SOURCE", "name a folder for OUT")
         yield Results(source, Target(None, True), list(range(len(source))), 0, [])
         return
-    out = Path(out)
+    with holding(Path(out), one_image=one_image, part=str(shard or "")) as target:
+        yield plan(source, target, checkpoint=checkpoint, overwrite=overwrite)
+
+
+@contextmanager
+def holding(out: Path, *, one_image: bool = False, part: str = "") -> Iterator[Target]:
+    """Hold OUT for this run alone.
+
+    Args:
+        out: a folder, which need not exist, or an image file.
+        one_image: SOURCE is one image, so that OUT may be a file.
+        part: as `locked`.
+
+    Raises:
+        UsageError: OUT is one file, SOURCE is not one image.
+        OutputError: another run writes to OUT, or OUT cannot be made.
+    """
     one_file = not out.is_dir() and _is_image_name(out.name)
     if one_file and not one_image:
         raise UsageError(f"OUT is one picture, {out}, but SOURCE is not", "name a folder for OUT")
     if not one_file and out.exists() and not out.is_dir():
         raise OutputError(f"OUT is not a folder: {out}", "name a folder that exists or may be made")
-    with locked(out, part=str(shard or "")):
-        # Absolute: a worker of a cluster stands in another folder.
-        empty = Results(source, Target(out.absolute(), one_file), [], 0, [])
-        yield _plan(empty, checkpoint, overwrite)
+    with locked(out, part=part):
+        yield Target(out.absolute(), one_file)  # a worker of a cluster stands in another folder
 
 
-def _plan(empty: Results, checkpoint: Path | None, overwrite: bool) -> Results:
-    source = empty.source
+def plan(
+    source: Source, target: Target, *, checkpoint: Path | None = None, overwrite: bool = False
+) -> Results:
+    """What is left to do of a source; arguments as `planned`."""
+    empty = Results(source, target, [], 0, [])
     reference = _modified(checkpoint) if checkpoint else 0
     shared = _array_time(source)
     todo, skipped, failures = [], 0, []

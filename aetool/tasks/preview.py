@@ -9,13 +9,14 @@ from aetool.images.color import annealed_mean, lab_to_rgb, luma_to_lightness
 from aetool.models.specs import family
 from aetool.plots.animation import write_gif
 from aetool.plots.curves import draw_curves
-from aetool.plots.sheets import contact_sheet
+from aetool.plots.sheets import contact_sheet, fitted
 from aetool.storage.atomic import replacing
 from aetool.tasks.plan import Plan
 from aetool.training.pictures import Pictures
 
 _COUNT = 16
 _COLUMNS = 8
+_STRIP_SIDE = 48  # the longer side of a picture in a checkpoint, at most
 
 
 class Preview:
@@ -46,27 +47,38 @@ class Preview:
 
     def draw(self, model, epoch: int) -> None:
         """Write epoch-0001.png and so on: inputs above outputs, above truths where they differ."""
-        outputs = model.predict_on_batch(self._inputs)
-        if isinstance(outputs, dict):
-            outputs = outputs["reconstruction"]
-        outputs = np.asarray(outputs, np.float32)
-        drawn = [self._picture(x, y) for x, y in zip(self._inputs, outputs, strict=True)]
-        inputs = [self._eight_bit(x) for x in self._inputs]
-        bands = [inputs, drawn]
-        if self._plan.task in ("colorize", "translate"):
-            bands.append([self._eight_bit(truth) for truth in self._truths])
+        bands = self._bands(model)
         rows = []
-        for start in range(0, len(inputs), _COLUMNS):
+        for start in range(0, len(bands[0]), _COLUMNS):
             for band in bands:
                 rows += band[start : start + _COLUMNS]
-        sheet = contact_sheet(rows, columns=min(_COLUMNS, len(inputs)))
+        sheet = contact_sheet(rows, columns=min(_COLUMNS, len(bands[0])))
         with replacing(self.folder / f"epoch-{epoch:04d}.png") as temporary:
             Image.fromarray(sheet).save(temporary)
+
+    def strip(self, model) -> np.ndarray:
+        """The same for a checkpoint to keep: uint8 (bands, n, h, w, 3), eight at most, small."""
+        every = -(-len(self._inputs) // _COLUMNS)
+        bands = [band[::every] for band in self._bands(model)]
+        side = min(_STRIP_SIDE, max(self._inputs.shape[1:3]))
+        return np.array([[np.asarray(fitted(shown, side)) for shown in band] for band in bands])
 
     def animate(self) -> None:
         """Write preview.gif of all epochs drawn so far."""
         with replacing(self.folder / "preview.gif") as temporary:
             write_gif(temporary, sorted(self.folder.glob("epoch-*.png")), seconds=0.4)
+
+    def _bands(self, model) -> list[list[np.ndarray]]:
+        """Rows of pictures, one below the other; uint8 (h, w, c) each."""
+        outputs = model.predict_on_batch(self._inputs)
+        if isinstance(outputs, dict):
+            outputs = outputs["reconstruction"]
+        outputs = np.asarray(outputs, np.float32)
+        drawn = [self._picture(x, y) for x, y in zip(self._inputs, outputs, strict=True)]
+        bands = [[self._eight_bit(x) for x in self._inputs], drawn]
+        if self._plan.task in ("colorize", "translate"):
+            bands.append([self._eight_bit(truth) for truth in self._truths])
+        return bands
 
     def _picture(self, x: np.ndarray, y: np.ndarray) -> np.ndarray:
         """uint8 (h, w, c) of one output."""

@@ -119,7 +119,7 @@ def reconstruct_images(
         work = _Rebuilding(
             pictures,
             stored,
-            place.resolve(precision),
+            place.resolve(precision, stored.metadata),
             batch_size,
             max_pixels,
             frozenset(map(pictures.position, sample)),

@@ -11,9 +11,11 @@ import keras
 import numpy as np
 
 from aetool.errors import FormatError, Interrupted, OutputError, TrainingError
+from aetool.images.augment import augment
 from aetool.images.color import ab_bins
 from aetool.images.source import Source
-from aetool.inference.precision import resolve_precision
+from aetool.inference.fidelity import PICTURES, measure_fidelity
+from aetool.inference.precision import has_bfloat16, resolve_precision
 from aetool.models.build import (
     build_model,
     complete,
@@ -213,6 +215,8 @@ class TrainingRun:
             for variable in self.learner.model.variables:
                 if variable.path in self.state.best_weights:
                     variable.assign(self.state.best_weights[variable.path])
+        if previews:
+            self.arrays["previews"] = previews.strip(self.learner.model)
         checkpoint = self._checkpoint()
         if self.writes:
             self._write(checkpoint)
@@ -238,6 +242,8 @@ class TrainingRun:
         )
 
     def _write(self, checkpoint: Checkpoint) -> None:
+        if self.state.epoch and has_bfloat16():
+            checkpoint.metadata["fidelity"] = measure_fidelity(checkpoint, self._examples())
         if self.plan.task == "reconstruct" and self.data.held_out is not None:
             calibrate_trained(checkpoint, self.data, self.pair, self.settings.seed)
         try:
@@ -291,6 +297,12 @@ class TrainingRun:
         checkpoint.training = pack(state, self.learner.state(), extra)
         write_checkpoint(running, checkpoint)
         self.saved = _place(state)
+
+    def _examples(self) -> np.ndarray:
+        """A few pictures as the network takes them, none of them learnt from where some are."""
+        pictures = self.data.held_out or self.data.pictures
+        kept = pictures.take(np.arange(min(PICTURES, len(pictures))))
+        return self.pair(augment(kept, (), self.data.size, np.random.default_rng(0)))[0]
 
     # how to go on after a fault
 
@@ -354,6 +366,7 @@ class TrainingRun:
                 self.digest,
             ),
             "metrics": final_metrics(self.state, self.settings),
+            "fidelity": None,
             "calibration": None,
         }
 

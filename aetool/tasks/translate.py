@@ -157,7 +157,7 @@ def translate_images(
             frozenset(map(pictures.position, sample)),
             frozenset(map(pictures.position, sample - wanted)),
             batch_size,
-            place.resolve(precision),
+            place.resolve(precision, stored.metadata),
         )
         failed = place.stream(work, indices, take, progress)
         if shown:

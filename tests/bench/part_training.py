@@ -1,22 +1,71 @@
-"""Training steps: pictures a second of aetool's regimes and of PyTorch, for the 31M U-Net.
+"""Training steps: pictures a second of the 31M U-Net against Keras and PyTorch, and every family.
 
-Mean squared error and Adam for all. PyTorch's bfloat16 is autocast with channels last.
+Mean squared error and Adam for the U-Net everywhere; PyTorch's bfloat16 is autocast with channels
+last. The families learn by their own regimes and losses, in the batches named.
 """
 
+from dataclasses import replace
+
+import keras
 import numpy as np
 import torch
 from timing import rates, table
 from torch_unet import UNet
 
 from aetool.models.build import build_model, complete
+from aetool.models.specs import FAMILIES
 from aetool.training.losses import loss_function
+from aetool.training.pairs import ClassifyPair, TranslatePair, colorize_pair, reconstruct_pair
 from aetool.training.regimes import make_regime
 from aetool.training.settings import Settings
 
 BATCH, SIDE = 16, 96
+# (height, width), channels in and out, pictures a batch.
+FAMILY = {
+    "conv-ae": ((28, 28), 1, None, 128),
+    "conv-vae": ((28, 28), 1, None, 128),
+    "unet-small": ((28, 28), 1, None, 128),
+    "unet": ((96, 96), 1, 3, 16),
+    "vgg-classifier-ae": ((32, 32), 3, None, 64),
+    "pix2pix": ((128, 128), 1, 3, 5),
+    "stacked-ae": ((80, 80), 3, None, 64),
+}
 
 
 def measure() -> str:
+    return f"{_unet()}\n\n{_families()}"
+
+
+def _families() -> str:
+    rows = []
+    for name in FAMILIES:
+        rows.append(_family(name))
+        keras.backend.clear_session()
+    header = ["family", "batch", "aetool float32, pictures/s", "aetool bfloat16", "ratio"]
+    return table(header, rows)
+
+
+def _family(name: str) -> list[object]:
+    size, channels, outputs, batch = FAMILY[name]
+    spec = {"name": name, "size": size, "channels": channels}
+    spec |= {"outputs": outputs} if outputs else {}
+    spec |= {"classes": 10} if name == "vgg-classifier-ae" else {}
+    spec = complete(spec)
+    pair = {"unet": colorize_pair, "pix2pix": TranslatePair(1)}.get(name, reconstruct_pair)
+    pair = ClassifyPair(10) if "classes" in spec else pair
+    stored = {"unet": 3, "pix2pix": 4}.get(name, channels)
+    random = np.random.default_rng(0)
+    pictures = random.integers(0, 256, (batch, *size, stored), np.uint8)
+    x, y = pair(pictures, random.integers(0, 10, batch))
+    loss = next(iter(FAMILIES[name].loss.values()))
+    measured = rates(
+        {p: _aetool(spec, p, x, y, loss) for p in ("float32", "bfloat16")}, rounds=3, seconds=4
+    )
+    slow, fast = measured.values()
+    return [name, batch, slow, fast, fast / slow]
+
+
+def _unet() -> str:
     random = np.random.default_rng(0)
     x = random.random((BATCH, SIDE, SIDE, 1), np.float32)
     y = random.random((BATCH, SIDE, SIDE, 3), np.float32)
@@ -43,10 +92,12 @@ def _keras(spec, dtype, x, y):
     return lambda: model.train_on_batch(x, y) is not None and len(x)
 
 
-def _aetool(spec, precision, x, y):
+def _aetool(spec, precision, x, y, loss="mse"):
     dtype = "mixed_bfloat16" if precision == "bfloat16" else "float32"
-    settings = Settings(batch_size=len(x), precision=precision)
-    learner = make_regime(build_model(spec, dtype=dtype), spec, settings, loss_function("mse"))
+    settings = Settings(batch_size=len(x), precision=precision, loss=loss)
+    settings = replace(settings, loss_weights=FAMILIES[spec["name"]].loss_weights)
+    model = build_model(spec, dtype=dtype)
+    learner = make_regime(model, spec, settings, loss_function(loss))
     return lambda: learner.train_batch(x, y) is not None and len(x)
 
 

@@ -1,0 +1,203 @@
+"""Colour what comes into a folder, until a signal ends it."""
+
+import signal
+import threading
+from collections.abc import Callable
+from contextlib import AbstractContextManager
+from dataclasses import replace
+from pathlib import Path
+from time import monotonic, sleep
+
+from aetool.errors import Failure, ImageError, SourceError, UsageError
+from aetool.images.arrivals import Arrivals
+from aetool.images.source import MAX_PIXELS, Source
+from aetool.inference.stream import Item, Outputs, Progress
+from aetool.inference.workplace import Here
+from aetool.storage.checkpoint import read_checkpoint
+from aetool.tasks.colorize import (
+    ColorizeResult,
+    Colouring,
+    Decoder,
+    check_saturation,
+    shipped_checkpoint,
+)
+from aetool.tasks.encode import note_pages
+from aetool.tasks.outputs import STDOUT, Target, holding, plan
+
+INTERVAL = 2.0
+LONGEST_INTERVAL = 86_400.0
+# Of a folder so large that looking takes long, looking takes at most one part in so many.
+LEISURE = 10
+
+
+def colorize_arrivals(
+    source: str,
+    out: Path | None,
+    *,
+    rounds: Callable[[], AbstractContextManager[Progress]],
+    note: Callable[[str], None],
+    complain: Callable[[Failure], None],
+    checkpoint: Path | None = None,
+    saturation: float = 1.0,
+    overwrite: bool = False,
+    batch_size: int | None = None,
+    precision: str = "auto",
+    max_pixels: int = MAX_PIXELS,
+    interval: float = INTERVAL,
+) -> tuple[ColorizeResult, int]:
+    """Colour every picture of a folder, and those to come, until SIGINT, SIGTERM or SIGHUP.
+
+    A picture is taken when two looks at the folder find it alike. One that failed is tried again
+    when it changes.
+
+    Args:
+        source: the folder; it may be empty.
+        out: the folder of the results.
+        rounds: makes the context of one round of work, which gives its `progress`.
+        note: called with remarks for people.
+        complain: called at once with each picture that fails, from any thread.
+        overwrite: colour again what lies in `out` already as the run begins.
+        interval: seconds between two looks.
+        checkpoint, saturation, batch_size, precision, max_pixels: as `colorize_images`.
+
+    Returns:
+        What was done, `failed` those pictures that stayed so, and the number of the signal.
+
+    Raises:
+        UsageError: SOURCE or OUT is no folder, or a number is out of range.
+        SourceError: the folder cannot be listed as the run begins.
+        FormatError: the checkpoint is damaged or no colorizer.
+        OutputError: another run writes to `out`, or nothing can be written there.
+    """
+    started = monotonic()
+    if out is None or str(out) == STDOUT:
+        raise UsageError("--watch needs a folder for OUT")
+    if not Path(source).is_dir():
+        raise UsageError(f"--watch needs a folder, and {source} is none")
+    if not 0 < interval <= LONGEST_INTERVAL:
+        raise UsageError(f"--interval {interval:g} is not between 0 and a day of seconds")
+    check_saturation(saturation)
+    path = checkpoint or shipped_checkpoint()
+    stored = read_checkpoint(path)
+    decoder = Decoder(path, stored)
+    arrivals = Arrivals(Path(source), out)
+    with holding(out) as target:
+        work = Colouring(
+            arrivals.look().source,
+            stored,
+            decoder,
+            target,
+            keep_truth=False,
+            saturation=saturation,
+            evaluate=False,
+            compare=None,
+            batch_size=batch_size,
+            precision=Here().resolve(precision, stored.metadata),
+            max_pixels=max_pixels,
+        )
+        painter = _Painter(work, path, rounds, note, complain)
+        note(f"watching {source}")
+        missing = False
+        pause = interval
+        try:
+            while True:
+                sleep(pause)
+                began = monotonic()
+                try:
+                    arrived = arrivals.look()
+                except SourceError as error:
+                    if not missing:
+                        note(f"{error.message}; waiting for it")
+                    missing = True
+                    continue
+                missing = False
+                pause = max(interval, (LEISURE - 1) * (monotonic() - began))
+                painter.colour(arrived.source, arrived.new, overwrite)
+                painter.colour(arrived.source, arrived.changed, True)
+        except KeyboardInterrupt as stop:
+            ended_by = stop.args[0] if stop.args else signal.SIGINT
+    done, seconds = painter.finished, monotonic() - started
+    failed = list(painter.failed.values())
+    return ColorizeResult(done, done, painter.skipped, failed, seconds), int(ended_by)
+
+
+class _Painter:
+    """One network through which round after round of pictures goes: a Work of its own.
+
+    Args:
+        work: what is done to each picture.
+        checkpoint: the file that the results depend on.
+        rounds, note, complain: as `colorize_arrivals`.
+
+    `finished` counts the pictures written and `failed` holds the failures by name, both right at
+    any moment; `skipped` counts results that were there already.
+    """
+
+    def __init__(self, work: Colouring, checkpoint: Path, rounds, note, complain):
+        self._work = work
+        self._checkpoint = checkpoint
+        self._rounds, self._note, self._complain = rounds, note, complain
+        self._engine = None
+        self._lock = threading.Lock()
+        self.finished = 0
+        self.failed: dict[str, Failure] = {}
+        self.skipped = 0
+
+    @property
+    def pictures(self) -> Source:
+        return self._work.pictures
+
+    def colour(self, source: Source, indices: list[int], overwrite: bool) -> None:
+        """Colour some pictures of a source, those left out that have newer results."""
+        if not indices:
+            return
+        target: Target = self._work.target
+        results = plan(
+            source.select(indices), target, checkpoint=self._checkpoint, overwrite=overwrite
+        )
+        self.skipped += results.skipped
+        for failure in results.failures:
+            self._fail(failure)
+        if not results.todo:
+            return
+        self._work = replace(self._work, pictures=results.source)
+        before, several_pages = self.finished, []
+
+        def take(i: int, result: tuple[int, None]) -> None:
+            if result[0] > 1:
+                several_pages.append(i)
+
+        with self._rounds() as progress:
+            Here().stream(self, results.todo, take, progress)
+        note_pages(self._note, several_pages)
+        count = self.finished - before
+        if count:
+            self._note("1 picture coloured" if count == 1 else f"{count} pictures coloured")
+
+    def load(self, i: int) -> Item:
+        try:
+            return self._work.load(i)
+        except ImageError as error:
+            self._fail(Failure(self.pictures.name(i), error.message))
+            raise
+
+    def make_engine(self):
+        self._engine = self._engine or self._work.make_engine()
+        return self._engine
+
+    def finish(self, item: Item, outputs: Outputs) -> tuple[int, None]:
+        name = self.pictures.name(item.index)
+        try:
+            result = self._work.finish(item, outputs)
+        except ImageError as error:
+            self._fail(Failure(name, error.message))
+            raise
+        with self._lock:
+            self.finished += 1
+            self.failed.pop(name, None)
+        return result
+
+    def _fail(self, failure: Failure) -> None:
+        with self._lock:
+            self.failed[failure.path] = failure
+        self._complain(failure)
