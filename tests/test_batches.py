@@ -84,6 +84,7 @@ def test_colorize_targets():
     x, ab = AbPair(4)(red)
     assert ab.shape == (1, 2, 2, 2)
     np.testing.assert_allclose(ab[0, 0, 0], (80.09, 67.20), atol=0.05)
+    np.testing.assert_allclose(AbPair(4, 100)(red)[1], ab / 100, rtol=1e-6)
 
 
 def test_shrink_takes_means_and_repeats_the_edge():

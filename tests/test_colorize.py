@@ -14,8 +14,9 @@ from aetool.errors import FormatError, OutputError, UsageError
 from aetool.images.chroma import join
 from aetool.images.color import ab_bins, rgb_to_lab
 from aetool.storage.atomic import locked
-from aetool.storage.checkpoint import Checkpoint, write_checkpoint
+from aetool.storage.checkpoint import Checkpoint, read_checkpoint, write_checkpoint
 from aetool.tasks.colorize import colorize_images
+from aetool.tasks.colors import Decoder
 
 WEIGHTS = np.array([0.299, 0.587, 0.114])
 ORANGE = np.array([0.7, 0.5, 0.3])  # what the tiny model sees everywhere
@@ -31,6 +32,7 @@ def write_colorizer(
     activation: str = "sigmoid",
     bias: np.ndarray | float = 0.0,
     task: str = "colorize",
+    ab_weights: np.ndarray | None = None,
 ) -> Path:
     """A small U-Net whose last layer has no weights but a bias, so that its answer is known."""
     from aetool.models.build import build_model, complete, keras_config, layer_weights
@@ -67,6 +69,8 @@ def write_colorizer(
         "calibration": None,
     }
     arrays = {"ab_bins": ab_bins()} if output["decoding"] == "ab-bins" else {}
+    if ab_weights is not None:
+        arrays["ab_weights"] = ab_weights
     write_checkpoint(path, Checkpoint(metadata, keras_config(spec), weights, arrays))
     os.utime(path, (1e9, 1e9))
     return path
@@ -230,6 +234,20 @@ def test_a_second_run_does_nothing_without_tensorflow(colorizer, odd_files, tmp_
     assert colorize_images(str(folder), out, checkpoint=colorizer, overwrite=True).written == 21
 
 
+def test_ab_values_are_decoded_by_their_scale(tmp_path):
+    checkpoint = write_colorizer(
+        tmp_path / "teal.h5",
+        outputs=2,
+        activation="linear",
+        bias=np.array([-0.2, -0.1]),
+        output={"name": "ab", "decoding": "ab", "scale": 100},
+    )
+    save(tmp_path / "grey.png", np.full((50, 80), 120, np.uint8))
+    colorize_images(str(tmp_path / "grey.png"), tmp_path / "out.png", checkpoint=checkpoint)
+    lab = rgb_to_lab(levels(tmp_path / "out.png")[25, 40] / 255)
+    assert np.abs(lab[1:] - [-20, -10]).max() < 1.5
+
+
 def test_ab_bins_are_decoded_by_the_annealed_mean(tmp_path):
     bins = ab_bins()
     teal = int(np.flatnonzero((bins == [-20, -10]).all(axis=1))[0])
@@ -246,6 +264,83 @@ def test_ab_bins_are_decoded_by_the_annealed_mean(tmp_path):
     lab = rgb_to_lab(np.array([red, green, blue]) / 255)
     assert np.abs(lab[1:] - [-20, -10]).max() < 1.5
     assert abs(np.array([red, green, blue]) @ WEIGHTS - 120) <= 1
+
+
+def test_the_weights_of_training_are_taken_back():
+    """Of two colours, the one that weighed 100 times as much is found 100 times as likely."""
+    bins = ab_bins()
+    green, red = (int(np.flatnonzero((bins == ab).all(axis=1))[0]) for ab in ([-20, 0], [20, 0]))
+    weights = np.ones(len(bins), np.float32)
+    weights[red] = 100
+    found = np.zeros((4, 4, len(bins)), np.float32)
+    found[..., green], found[..., red] = 1 / 101, 100 / 101
+    grey = np.full((50, 80), 120, np.uint8)
+
+    def redness(**decoding):
+        output = {"name": "found", "decoding": "ab-bins", "temperature": 1, **decoding}
+        metadata = {"task": "colorize", "preprocessing": {"size": [16, 16]}, "output": [output]}
+        arrays = {"ab_bins": bins, "ab_weights": weights}
+        decoder = Decoder(Path("m.h5"), Checkpoint(metadata, "", {}, arrays))
+        return decoder.chroma({"found": found}, grey)[2, 2, 0]
+
+    assert redness() > 0.05
+    assert redness(rebalancing=1) == pytest.approx(0, abs=0.002)
+    half = redness(rebalancing=0.5)
+    assert half == pytest.approx(redness() * (9 / 11) / (99 / 101), rel=0.05)
+    assert redness(rebalancing=0.5, saturation=1.5) == pytest.approx(1.5 * half)
+
+
+def test_saturation_multiplies_what_the_model_states(aetool, tmp_path):
+    strong = write_colorizer(
+        tmp_path / "strong.h5",
+        bias=np.log(ORANGE / (1 - ORANGE)),
+        output={**RGB_OUTPUT, "saturation": 0.5},
+    )
+    grey = np.full((50, 80), 120, np.uint8)
+    save(tmp_path / "grey.png", grey)
+    out = tmp_path / "out.png"
+    words = ("-c", strong, "--vivid", "--saturation", 2)
+    assert aetool("colorize", tmp_path / "grey.png", out, *words).status == 0
+    expected = join(grey, np.broadcast_to(ORANGE_CHROMA, (32, 32, 2)), 1.3)
+    assert np.abs(levels(out) - expected).max() <= 2
+
+
+def test_the_network_sees_as_many_pixels_as_asked_for(aetool, colorizer, tmp_path):
+    grey = ramp(90, 120)
+    save(tmp_path / "grey.png", grey)
+    words = ("colorize", tmp_path / "grey.png", tmp_path / "out.png", "-c", colorizer)
+    done = aetool(*words, "--render-size", 48)
+    assert done.status == 0, done.stderr
+    assert np.abs(levels(tmp_path / "out.png") - orange(grey)).max() <= 2
+    stored = read_checkpoint(colorizer)
+    assert Decoder(colorizer, stored, 48).size == (48, 48)
+    for size in (31, 1025):
+        with pytest.raises(UsageError, match="not between 32 and 1024"):
+            Decoder(colorizer, stored, size)
+
+
+def test_a_sheet_shows_grey_above_colour_above_truth(colorizer, tmp_path):
+    (tmp_path / "in").mkdir()
+    grey = ramp(64, 64)
+    for i in range(3):
+        save(tmp_path / "in" / f"{i}.png", grey)
+    sheet = tmp_path / "sheet.png"
+    result = colorize_images(str(tmp_path / "in"), None, checkpoint=colorizer, grid=sheet)
+    assert (result.read, result.written) == (3, 0)
+    size = levels(sheet).shape
+    assert (np.ptp(levels(sheet)[: size[0] // 2], axis=-1) == 0).all()
+    assert np.ptp(levels(sheet)[size[0] // 2 :], axis=-1).max() > 60
+
+    save(tmp_path / "in" / "1.png", orange(grey))
+    out = tmp_path / "out"
+    result = colorize_images(str(tmp_path / "in"), out, checkpoint=colorizer, grid=sheet)
+    assert (result.read, result.written) == (3, 3)
+    assert levels(sheet).shape[0] == pytest.approx(size[0] * 1.5, abs=4)
+    before = sheet.read_bytes()
+    sheet.unlink()
+    again = colorize_images(str(tmp_path / "in"), out, checkpoint=colorizer, grid=sheet)
+    assert (again.read, again.written, again.skipped) == (0, 0, 3)
+    assert sheet.read_bytes() == before
 
 
 def test_one_picture_through_standard_input_and_output(aetool, colorizer):
@@ -282,6 +377,9 @@ def test_evaluate_takes_the_inputs_colours_as_the_truth(aetool, colorizer, tmp_p
     dull = aetool(*command, "--saturation", "0")
     assert dull.json["psnr"] == pytest.approx(dull.json["psnr_grey"], abs=0.1)
     assert dull.json["colorfulness"] < 0.5
+    assert dull.json["bleeding"] == 0 < result["bleeding"]
+    assert result["bleeding"] == pytest.approx(result["bleeding_true"], abs=0.1)
+    assert result["seconds_per_picture"] == pytest.approx(result["seconds"] / 2)
     (tmp_path / "in" / "orange.png").unlink()
     assert aetool(*command).json["psnr"] is None
 

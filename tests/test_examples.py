@@ -1,12 +1,13 @@
 """Every example of the manual, of --help, of README and of examples/ is run, on small pictures.
 
-Trainings run for no epoch. Not run: what ELSEWHERE names, examples/latents.R and the part of
-examples/latents.py that needs pandas, and the experiments, which test_experiments.py reads.
+Trainings run for no epoch. Not run: what ELSEWHERE names, what needs a program that is not there
+(R, systemd), and the experiments, which test_experiments.py reads.
 """
 
 import contextlib
 import csv
 import glob
+import importlib.util
 import os
 import re
 import shlex
@@ -305,7 +306,20 @@ def test_the_library_is_used_as_shown(world):
     assert done.stdout.startswith("12 rows of 8") and "clusters of" in done.stdout
 
 
-def test_numpy_reads_latents_as_shown(world):
+def test_numpy_and_pandas_read_latents_as_shown(aetool, world, tmp_path):
     words = [sys.executable, EXAMPLES / "latents.py", world / "latents.h5"]
+    if importlib.util.find_spec("pandas") and importlib.util.find_spec("pyarrow"):
+        words.append(tmp_path / "latents.parquet")
+        assert aetool("export", world / "latents.h5", words[-1]).status == 0
     done = subprocess.run(words, capture_output=True, text=True, check=True)
     assert "(80, 8)" in done.stdout
+    assert len(words) == 3 or "Name: features" in done.stdout
+
+
+def test_r_reads_latents_as_shown(aetool, world, tmp_path):
+    if not shutil.which("Rscript"):
+        pytest.skip("R is not installed")
+    assert aetool("export", world / "latents.h5", tmp_path / "latents.csv").status == 0
+    words = ["Rscript", EXAMPLES / "latents.R", tmp_path / "latents.csv"]
+    done = subprocess.run(words, capture_output=True, text=True, check=True)
+    assert "PC1" in done.stdout and "000000" in done.stdout

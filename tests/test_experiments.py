@@ -39,25 +39,39 @@ def test_every_recipe_has_an_experiment():
     assert [path.parent.name for path in MAKEFILES] == RECIPES
 
 
-@needs_make
-@pytest.mark.parametrize("makefile", MAKEFILES, ids=lambda path: path.parent.name)
-def test_an_experiment_is_made_of_commands_that_the_program_understands(makefile, tmp_path):
-    """Nothing is run: Make says what it would do, and the program's parser reads it."""
-    dry = ["make", "-n", "-C", makefile.parent, f"OUT={tmp_path / 'build'}", "AETOOL=aetool"]
-    data = tmp_path / "mnist.npz"
-    data.touch()
-    done = subprocess.run(
-        [*dry, f"MNIST={data}"], capture_output=True, text=True, check=True, env=os.environ
-    )
+def understood(makefile, *words):
+    """The commands that Make says it would give, each read by the program's parser."""
+    dry = ["make", "-n", "-C", makefile.parent, "AETOOL=aetool", *words]
+    done = subprocess.run(dry, capture_output=True, text=True, check=True, env=os.environ)
     commands = done.stdout.replace("\\\n", " ").splitlines()
-    understood = [words for line in commands for words in calls(line)]
-    for words in understood:
+    found = [words for line in commands for words in calls(line)]
+    for words in found:
         try:
             check(words)
         except TyperException as error:
             pytest.fail(f"{' '.join(words)}: {error.format_message()}")
-    recipes = {words[words.index("--recipe") + 1] for words in understood if "--recipe" in words}
+    return found
+
+
+@needs_make
+@pytest.mark.parametrize("makefile", MAKEFILES, ids=lambda path: path.parent.name)
+def test_an_experiment_is_made_of_commands_that_the_program_understands(makefile, tmp_path):
+    data = tmp_path / "mnist.npz"
+    data.touch()
+    commands = understood(makefile, f"OUT={tmp_path / 'build'}", f"MNIST={data}")
+    recipes = {words[words.index("--recipe") + 1] for words in commands if "--recipe" in words}
     assert recipes == {makefile.parent.name}
+
+
+@needs_make
+def test_the_colorizer_is_compared_with_two_others(tmp_path):
+    makefile = EXAMPLES / "colorizer" / "Makefile"
+    commands = understood(makefile, "comparison", f"OUT={tmp_path / 'build'}")
+    trained = [words for words in commands if "train" in words]
+    assert len(trained) == 4  # the colorizer in two rounds
+    assert sum("ab-huber" in words for words in trained) == 1
+    assert sum("stl10-colorize" in words for words in trained) == 1
+    assert sum("--evaluate" in words for words in commands) == 3
 
 
 def test_no_experiment_names_a_value_that_its_recipe_holds():

@@ -3,9 +3,10 @@
 import keras
 import numpy as np
 import pytest
+import tensorflow as tf
 
 from aetool.errors import UsageError
-from aetool.images.color import ab_bins
+from aetool.images.color import AB_SCALE, ab_bins
 from aetool.training.losses import LOSSES, AbCrossentropy, loss_function
 
 TRUTH = np.random.default_rng(0).random((3, 4, 5, 2), np.float32)
@@ -34,6 +35,22 @@ def test_binary_crossentropy_is_kerass_and_finite_at_the_ends():
     )
     worst = value("binary-crossentropy", np.ones_like(TRUTH), np.zeros_like(TRUTH))
     assert np.isfinite(worst).all()
+
+
+def test_ab_huber_is_squared_near_the_truth_and_linear_beyond():
+    def of(distance):  # in Lab units, along both axes alike
+        shift = np.full_like(TRUTH, distance / np.sqrt(2) / AB_SCALE)
+        return value("ab-huber", TRUTH, TRUTH + shift)[0]
+
+    assert of(0) == pytest.approx(0, abs=1e-9)
+    assert of(4) == pytest.approx(0.04**2 / 2, rel=1e-3)
+    assert of(10) == pytest.approx(0.1**2 / 2, rel=1e-3)
+    assert of(60) - of(50) == pytest.approx(0.1 * 0.1, rel=1e-3)
+    exact = keras.ops.convert_to_tensor(TRUTH)
+    with tf.GradientTape() as tape:
+        tape.watch(exact)
+        loss = keras.ops.sum(LOSSES["ab-huber"](TRUTH, exact))
+    assert (np.asarray(tape.gradient(loss, exact)) == 0).all()
 
 
 def colours(*pairs):

@@ -271,10 +271,10 @@ def test_unreadable_pictures_are_left_out_and_named(tmp_path, photos):
     assert [failure.path for failure in result.failed] == ["broken.png"]
 
 
-@pytest.mark.parametrize("loss", ["mse-sum", "ab-crossentropy"])
+@pytest.mark.parametrize("loss", ["mse-sum", "ab-crossentropy", "ab-huber"])
 def test_colorizers_learn_chroma(tmp_path, photos, loss):
     small = {"widths": (4, 4), "middle": 4}
-    if loss == "ab-crossentropy":
+    if loss != "mse-sum":
         small |= {"stem_stride": 2, "output_stride": 4}
     plan = make_plan(model="unet", task="colorize", loss=loss, arguments=small, epochs=1,
                      size=(32, 32), batch_size=4, augment=("crop", "flip"))  # fmt: skip
@@ -286,6 +286,9 @@ def test_colorizers_learn_chroma(tmp_path, photos, loss):
         assert output["decoding"] == "ab-bins" and output["temperature"] == 0.38
         assert checkpoint.arrays["ab_bins"].shape == (checkpoint.metadata["model"]["outputs"], 2)
         assert checkpoint.arrays["ab_prior"].sum() == pytest.approx(1, abs=1e-3)
+    elif loss == "ab-huber":
+        assert (output["name"], output["decoding"], output["scale"]) == ("ab", "ab", 100)
+        assert checkpoint.metadata["model"]["outputs"] == 2
     else:
         assert output["decoding"] == "rgb" and checkpoint.metadata["model"]["outputs"] == 3
 
@@ -301,8 +304,9 @@ def test_options_are_checked_before_anything_is_read():
         make_plan(model="conv-ae", augment=("flp",))
     with pytest.raises(UsageError, match="does not learn to colorize"):
         make_plan(model="conv-ae", task="colorize")
-    with pytest.raises(UsageError, match="needs --task colorize"):
-        make_plan(model="unet", loss="ab-crossentropy")
+    for loss in ("ab-crossentropy", "ab-huber"):
+        with pytest.raises(UsageError, match="needs --task colorize"):
+            make_plan(model="unet", loss=loss)
     with pytest.raises(UsageError, match="no schedule 'cosin'"):
         make_plan(model="conv-ae", schedule="cosin")
     with pytest.raises(UsageError, match="between 0 and 1"):

@@ -12,6 +12,7 @@ EPILOG = """Examples:
 
   aetool colorize scans/ coloured/
   aetool colorize - - < grey.jpg > colour.png
+  aetool colorize album/ coloured/ --vivid --grid sheet.png
   aetool colorize scans/ coloured/ --watch
   aetool colorize photos/ --evaluate --compare strips/ --json
 """
@@ -38,6 +39,19 @@ def colorize(
         float,
         Option("--saturation", metavar="FACTOR", help="Factor on the colours, 0 to 10."),
     ] = 1.0,
+    vivid: Annotated[
+        bool,
+        Option("--vivid", help="Strong colours, at the price of stronger wrong ones."),
+    ] = False,
+    render_size: Annotated[
+        int | None,
+        Option(
+            "--render-size",
+            metavar="N",
+            help="Pixels a side that the network sees, 32 to 1024; as in training unless given.",
+            show_default=False,
+        ),
+    ] = None,
     evaluate: Annotated[
         bool,
         Option("--evaluate", help="Measure against SOURCE's own colours; OUT may be left out."),
@@ -50,6 +64,10 @@ def colorize(
             help="Also write strips: grey, coloured, and SOURCE's own colours.",
             show_default=False,
         ),
+    ] = None,
+    grid: Annotated[
+        Path | None,
+        Option("--grid", metavar="PNG", help="Also draw some grey pictures above their colours."),
     ] = None,
     watch: Annotated[
         bool,
@@ -89,9 +107,9 @@ def colorize(
 
     talk = Output(json=json, quiet=quiet, verbose=verbose)
     if watch:
-        if evaluate or compare or shard or scheduler:
+        if evaluate or compare or grid or shard or scheduler:
             raise UsageError(
-                "--watch goes with none of --evaluate, --compare, --shard and --scheduler"
+                "--watch goes with none of --evaluate, --compare, --grid, --shard and --scheduler"
             )
         _watch(
             talk,
@@ -99,6 +117,8 @@ def colorize(
             out=out,
             checkpoint=checkpoint,
             saturation=saturation,
+            vivid=vivid,
+            render_size=render_size,
             overwrite=overwrite,
             batch_size=batch_size,
             precision=precision,
@@ -113,8 +133,11 @@ def colorize(
             out,
             checkpoint=checkpoint,
             saturation=saturation,
+            vivid=vivid,
+            render_size=render_size,
             evaluate=evaluate,
             compare=compare,
+            grid=grid,
             overwrite=overwrite,
             batch_size=batch_size,
             precision=precision,
@@ -152,5 +175,6 @@ def _summary(result) -> str:
     return (
         f"{counts}\n"
         f"PSNR {result.psnr:.2f} dB (left grey: {result.psnr_grey:.2f} dB), "
-        f"colourfulness {result.colorfulness:.1f} (truth: {result.colorfulness_true:.1f})"
+        f"colourfulness {result.colorfulness:.1f} (truth: {result.colorfulness_true:.1f}), "
+        f"bleeding {result.bleeding:.2f} (truth: {result.bleeding_true:.2f})"
     )

@@ -185,7 +185,7 @@ def train(
         Option(
             "--loss",
             metavar="NAME",
-            help="mse, mse-sum, mae, binary-crossentropy(-sum) or ab-crossentropy.",
+            help="mse, mse-sum, mae, binary-crossentropy(-sum), ab-crossentropy, ab-huber.",
             rich_help_panel=options.LEARNING_PANEL,
         ),
     ] = None,

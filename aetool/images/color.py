@@ -15,6 +15,9 @@ _RGB_TO_XYZ = np.array(
 )
 _XYZ_TO_RGB = np.linalg.inv(_RGB_TO_XYZ.astype(np.float64)).astype(np.float32)
 _WHITE = _RGB_TO_XYZ.sum(axis=1)
+# Lab units to one of a network that gives ab values themselves: its outputs stay near 1.
+AB_SCALE = 100.0
+
 _EPSILON = np.float32((6 / 29) ** 3)
 _KAPPA = np.float32((29 / 3) ** 3)
 
@@ -101,21 +104,31 @@ def ab_bins(spacing: float = 10.0) -> np.ndarray:
     return grid[inside]
 
 
-def annealed_mean(probabilities: np.ndarray, bins: np.ndarray, temperature: float) -> np.ndarray:
+def annealed_mean(
+    probabilities: np.ndarray,
+    bins: np.ndarray,
+    temperature: float,
+    weights: np.ndarray | None = None,
+) -> np.ndarray:
     """The ab value between the mean (temperature 1) and the mode (towards 0) of a distribution.
 
     Zhang, Isola and Efros (2016), equation 5: probabilities are raised to 1 / temperature and
-    renormalised before the mean is taken.
+    renormalised before the mean is taken. Probabilities learnt under a loss that weighs colours
+    name the heavy ones too often; dividing by the weights takes that back.
 
     Args:
         probabilities: float (..., bins), each row summing to 1.
         bins: float32 (bins, 2), the bins' centres in Lab units.
         temperature: in (0, 1].
+        weights: (bins,), positive, to divide the probabilities by; None leaves them as they are.
 
     Returns:
         float32 (..., 2).
     """
-    logits = np.log(np.maximum(probabilities, 1e-12)) / np.float32(temperature)
+    logits = np.log(np.maximum(probabilities, 1e-12))
+    if weights is not None:
+        logits -= np.log(weights, dtype=np.float32)
+    logits /= np.float32(temperature)
     logits -= logits.max(axis=-1, keepdims=True)
     weights = np.exp(logits, dtype=np.float32)
     return (weights @ bins) / weights.sum(axis=-1, keepdims=True)

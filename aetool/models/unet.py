@@ -36,12 +36,12 @@ def build(
         stem_stride: the stride of a first 3x3 convolution put before level 1; 1 leaves it out.
         output_stride: how many times smaller the output is than the input; a power of two times
             `stem_stride`. The decoder's levels above that resolution are left out.
-        activation: of the output: "sigmoid" in [0, 1], or "softmax" over `outputs` classes.
+        activation: of the output: "sigmoid" in [0, 1], "softmax" over `outputs` classes, "linear".
 
     Returns:
         A model from float (n, height, width, channels) in [0, 1] to
         (n, ceil(height / output_stride), ceil(width / output_stride), outputs), named
-        `reconstruction`, or `ab_probabilities` for a softmax.
+        `reconstruction`, for a softmax `ab_probabilities`, for linear ones `ab`.
     """
     depth = len(widths)
     skips = tuple(range(1, depth + 1)) if skips is None else skips
@@ -73,7 +73,7 @@ def build(
             x = layers.Concatenate(name=f"up{level}_skip")([kept[level], x])  # (n, 2h, 2w, 2f)
         x = apply_block(x, filters, f"up{level}")
     # Softmax and sigmoid saturate in bfloat16, so the output is computed in float32.
-    name = "ab_probabilities" if activation == "softmax" else "reconstruction"
+    name = {"softmax": "ab_probabilities", "linear": "ab"}.get(activation, "reconstruction")
     goal = [-(-side // output_stride) for side in size]
     excess = (x.shape[1] - goal[0], x.shape[2] - goal[1])
     if any(excess):

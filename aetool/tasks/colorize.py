@@ -1,45 +1,39 @@
 """Grey photographs in, the same photographs in colour out."""
 
-import math
 import time
 from collections.abc import Callable
 from contextlib import ExitStack
 from dataclasses import dataclass, replace
-from importlib import resources
 from pathlib import Path
 
 import numpy as np
 
-from aetool.errors import Failure, FormatError, UsageError
-from aetool.images.chroma import (
-    ab_to_chroma,
-    chroma_of,
-    colorfulness,
-    grey_of,
-    join,
-    strips,
-    unit,
-)
-from aetool.images.color import annealed_mean
+from aetool.errors import Failure, UsageError
+from aetool.images.chroma import grey_of, join, strips
 from aetool.images.decode import Picture, fit
-from aetool.images.quality import PSNR_CEILING
 from aetool.images.source import MAX_PIXELS, Source
 from aetool.images.write import output_name
 from aetool.inference.prepare import prepare
 from aetool.inference.stream import Item, Outputs, Progress
 from aetool.inference.workplace import workplace
+from aetool.storage.atomic import locked
 from aetool.storage.checkpoint import Checkpoint, read_checkpoint
 from aetool.storage.shards import Shard
+from aetool.tasks.colors import Decoder, Scores, score, shipped_checkpoint
 from aetool.tasks.encode import note_pages
+from aetool.tasks.grids import GRID_TILE, grid_sample, write_grid
 from aetool.tasks.outputs import Target, output_folder, planned, write_picture
 from aetool.tasks.shards import check_output, open_shard
 
 COMPARISON_SIDE = 1024  # the longer side of each picture in a strip, at most
+# What --vivid multiplies the colours by: as colourful as photographs are, at the price of being
+# further off where the guess is wrong.
+VIVID = 1.3
 
 
 @dataclass(frozen=True, slots=True)
 class ColorizeResult:
-    """What a run did; the last four are means over the pictures that came in colour, or None.
+    """What a run did; from `psnr` on means over the pictures that came in colour, or None.
 
     Args:
         read: pictures decoded.
@@ -47,10 +41,13 @@ class ColorizeResult:
         skipped: pictures whose result was already there.
         failed: pictures left out.
         seconds: of the whole run.
+        seconds_per_picture: of the whole run, by the pictures decoded.
         psnr: of the results against the truth, in dB.
         psnr_grey: what leaving them grey scores.
         colorfulness: of the results (Hasler and Suesstrunk, 2003).
         colorfulness_true: of the truth.
+        bleeding: the share of the results' colour changes that lie where luma does not change.
+        bleeding_true: of the truth's.
     """
 
     read: int
@@ -58,10 +55,13 @@ class ColorizeResult:
     skipped: int
     failed: list[Failure]
     seconds: float
+    seconds_per_picture: float | None = None
     psnr: float | None = None
     psnr_grey: float | None = None
     colorfulness: float | None = None
     colorfulness_true: float | None = None
+    bleeding: float | None = None
+    bleeding_true: float | None = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -77,6 +77,21 @@ class _Work:
 
 
 @dataclass(frozen=True, slots=True)
+class Done:
+    """What is found out about a picture.
+
+    Args:
+        frames: pages of its file.
+        scores: where it came in colour and is measured.
+        shown: its column of the grid, if it is in it.
+    """
+
+    frames: int
+    scores: Scores | None
+    shown: tuple[np.ndarray | None, ...] | None
+
+
+@dataclass(frozen=True, slots=True)
 class Colouring:
     """What is done to each picture.
 
@@ -86,12 +101,15 @@ class Colouring:
         decoder: what it says of its input and output.
         target: where the results go; None writes none.
         keep_truth: whether the colours of pictures that have them are of use.
-        saturation, evaluate, compare, batch_size, precision, max_pixels: as `colorize_images`.
+        saturation: a factor on the colours.
+        evaluate, compare, batch_size, precision, max_pixels: as `colorize_images`.
+        sample: positions in SOURCE of the pictures that the grid shows.
+        unwanted: positions of those that are for the grid alone.
     """
 
     pictures: Source
     stored: Checkpoint
-    decoder: "Decoder"
+    decoder: Decoder
     target: Target | None
     keep_truth: bool
     saturation: float
@@ -100,6 +118,8 @@ class Colouring:
     batch_size: int | None
     precision: str
     max_pixels: int
+    sample: frozenset[int] = frozenset()
+    unwanted: frozenset[int] = frozenset()
 
     def load(self, i: int) -> Item:
         picture = self.pictures.load(i, max_pixels=self.max_pixels)
@@ -115,21 +135,27 @@ class Colouring:
         from aetool.inference.engine import Engine
         from aetool.inference.load import rebuild
 
-        model = rebuild(self.stored).model
+        model = rebuild(self.stored, size=self.decoder.size).model
         return Engine(model, precision=self.precision, batch_size=self.batch_size)
 
-    def finish(self, item: Item, outputs: Outputs) -> tuple[int, tuple[float, ...] | None]:
-        """(pages of the file, its scores where they are asked for)."""
+    def finish(self, item: Item, outputs: Outputs) -> Done:
         work: _Work = item.payload
         grey, name = work.picture.pixels, self.pictures.name(item.index)
         colored = join(grey, self.decoder.chroma(outputs, grey), self.saturation)
-        if self.target is not None:
-            write_picture(self.target.path(name), colored, work.picture)
-        if self.compare is not None:
-            strip = _strip(grey, colored, work.truth)
-            write_picture(self.compare / output_name(name), strip, work.picture)
-        scored = self.evaluate and work.truth is not None
-        return work.picture.frames, _scores(grey, colored, work.truth) if scored else None
+        position = self.pictures.position(item.index)
+        scores = shown = None
+        if position not in self.unwanted:
+            if self.target is not None:
+                write_picture(self.target.path(name), colored, work.picture)
+            if self.compare is not None:
+                panels = _panels(grey, colored, work.truth, COMPARISON_SIDE)
+                strip = np.concatenate([panel for panel in panels if panel is not None], axis=1)
+                write_picture(self.compare / output_name(name), strip, work.picture)
+            if self.evaluate and work.truth is not None:
+                scores = score(grey, colored, work.truth)
+        if position in self.sample:
+            shown = _panels(grey, colored, work.truth, GRID_TILE)
+        return Done(work.picture.frames, scores, shown)
 
 
 def colorize_images(
@@ -138,8 +164,11 @@ def colorize_images(
     *,
     checkpoint: Path | None = None,
     saturation: float = 1.0,
+    vivid: bool = False,
+    render_size: int | None = None,
     evaluate: bool = False,
     compare: Path | None = None,
+    grid: Path | None = None,
     overwrite: bool = False,
     batch_size: int | None = None,
     precision: str = "auto",
@@ -154,12 +183,16 @@ def colorize_images(
     Args:
         source: SOURCE as typed.
         out: a folder, a file for one picture, "-" for PNG on standard output; None with `evaluate`
-            or `compare` writes no pictures.
+            `compare` or `grid` writes no pictures.
         checkpoint: a colorizer; by default the one that ships.
-        saturation: a factor on the colours, 0 to 10.
+        saturation: a factor on the colours, 0 to 10; 1 is what the checkpoint states.
+        vivid: strong colours: VIVID times the saturation.
+        render_size: pixels a side that the network sees of a picture; the checkpoint's by default.
         evaluate: take pictures that come in colour as the truth and measure against it; then no
             picture is skipped.
         compare: a folder for strips: the grey picture, the coloured one, the truth if known.
+        grid: a file: up to 20 grey pictures, evenly taken from the source, above what became of
+            them and above the truth if known.
         overwrite: colour again what is newer than its input and the checkpoint.
         batch_size, precision: of the engine.
         max_pixels: larger pictures are left out.
@@ -175,27 +208,36 @@ def colorize_images(
         OutputError: another run writes to `out`, or nothing can be written there.
     """
     started = time.monotonic()
-    if out is None and compare is None and not evaluate:
+    if out is None and compare is None and grid is None and not evaluate:
         raise UsageError("colorize needs OUT", "name a folder, or use --evaluate without OUT")
-    check_saturation(saturation)
+    strength = factor(saturation, vivid)
     path = checkpoint or shipped_checkpoint()
     stored = read_checkpoint(path)
-    decoder = Decoder(path, stored)
+    decoder = Decoder(path, stored, render_size)
     check_output(out, scheduler)
     pictures = open_shard(source, shard, exclude=output_folder(out) if out else None)
     _check_compare(compare, out, pictures.whole)
+    sample = grid_sample(len(pictures)) if grid else set()
     several_pages: list[int] = []
-    scores: dict[int, tuple[float, ...]] = {}
+    colored: list[int] = []
+    scores: dict[int, Scores] = {}
+    shown: dict[int, tuple[np.ndarray | None, ...]] = {}
 
-    def take(i: int, result: tuple[int, tuple[float, ...] | None]) -> None:
-        pages, measured = result
-        if pages > 1:
+    def take(i: int, done: Done) -> None:
+        if done.frames > 1:
             several_pages.append(i)
-        if measured:
-            scores[i] = measured
+        if i in wanted:
+            colored.append(i)
+        if done.scores:
+            scores[i] = done.scores
+        if done.shown:
+            shown[i] = done.shown
 
     with ExitStack() as stack:
+        if grid:
+            stack.enter_context(locked(grid))
         results = None
+        wanted = set(range(len(pictures))) if evaluate or compare else sample
         if out is not None:
             results = stack.enter_context(
                 planned(
@@ -207,92 +249,53 @@ def colorize_images(
                     shard=shard,
                 )
             )
-        todo = range(len(pictures)) if results is None else results.todo
+            wanted = set(results.todo)
         failed = list(results.failures) if results else []
-        clashes = len(failed)
-        if todo:
+        stale = bool(wanted) or (grid is not None and not grid.exists())
+        if todo := sorted(wanted | sample) if stale else []:
             place = stack.enter_context(workplace(scheduler))
             work = Colouring(
                 pictures,
                 stored,
                 decoder,
                 results and results.target,
-                evaluate or compare is not None,
-                saturation,
+                evaluate or compare is not None or grid is not None,
+                strength,
                 evaluate,
                 compare and compare.absolute(),
                 batch_size,
                 place.resolve(precision, stored.metadata),
                 max_pixels,
+                frozenset(map(pictures.position, sample)),
+                frozenset(map(pictures.position, sample - wanted)),
             )
             failed += place.stream(work, todo, take, progress)
-
+        if shown:
+            write_grid(grid, _rows([shown[i] for i in sorted(shown)]))
     note_pages(note, several_pages)
-    read = len(todo) - (len(failed) - clashes)
-    means = np.mean([scores[i] for i in sorted(scores)], axis=0).tolist() if scores else [None] * 4
+    read = len(colored)
+    seconds = time.monotonic() - started
+    means = np.mean([scores[i] for i in sorted(scores)], axis=0).tolist() if scores else ()
     return ColorizeResult(
         read,
         0 if results is None else read,
         0 if results is None else results.skipped,
         failed,
-        time.monotonic() - started,
+        seconds,
+        seconds / read if read else None,
         *means,
     )
 
 
-def check_saturation(saturation: float) -> None:
-    """Refuse what is no factor on colours.
+def factor(saturation: float, vivid: bool) -> float:
+    """What the colours that a checkpoint states are multiplied by.
 
     Raises:
-        UsageError: for that.
+        UsageError: `saturation` is out of range.
     """
     if not 0 <= saturation <= 10:
         raise UsageError(f"--saturation {saturation} is not between 0 and 10")
-
-
-def shipped_checkpoint() -> Path:
-    """The colorizer in the package.
-
-    Raises:
-        FormatError: this installation has none.
-    """
-    path = Path(str(resources.files("aetool") / "weights" / "colorizer.h5"))
-    if not path.is_file():
-        raise FormatError(
-            "this installation lacks the colorizer that ships", "give another with -c MODEL.h5"
-        )
-    return path
-
-
-class Decoder:
-    """What a colorizer's checkpoint says of its input and of its output, checked."""
-
-    def __init__(self, path: Path, checkpoint: Checkpoint):
-        metadata = checkpoint.metadata
-        if metadata["task"] != "colorize":
-            raise FormatError(
-                f"{path} is no colorizer: its task is {metadata['task']}",
-                "train one with --task colorize, or leave -c out for the one that ships",
-            )
-        # Colour is laid over the whole picture, so the network must see the whole picture.
-        self.preprocessing = {**metadata["preprocessing"], "fit": "stretch"}
-        self.size = tuple(self.preprocessing["size"])
-        self._output = metadata["output"][0]
-        decoding = self._output["decoding"]
-        if decoding not in ("rgb", "ab-bins"):
-            raise FormatError(
-                f"{path}: this version knows no output decoding {decoding!r}", "upgrade aetool"
-            )
-        self._bins = checkpoint.arrays.get("ab_bins")
-        if decoding == "ab-bins" and self._bins is None:
-            raise FormatError(f"{path} lacks the ab bins of its output", "train it again")
-
-    def chroma(self, outputs: Outputs, grey: np.ndarray) -> np.ndarray:
-        """One picture's chroma, float32 (h, w, 2), from its row of the network's outputs."""
-        values = outputs[self._output["name"]]
-        if self._output["decoding"] == "rgb":
-            return chroma_of(values)
-        return ab_to_chroma(annealed_mean(values, self._bins, self._output["temperature"]), grey)
+    return saturation * (VIVID if vivid else 1)
 
 
 def _check_compare(compare: Path | None, out: Path | None, pictures: Source) -> None:
@@ -314,28 +317,19 @@ def _in_color(pixels: np.ndarray) -> bool:
     return any((pixels[rows, :, :2] != pixels[rows, :, 1:]).any() for rows in strips(pixels.shape))
 
 
-def _scores(grey: np.ndarray, colored: np.ndarray, truth: np.ndarray) -> tuple[float, ...]:
-    """The last four fields of a ColorizeResult, for one picture."""
-    return (
-        _psnr(colored, truth),
-        _psnr(grey[..., None], truth),
-        colorfulness(colored),
-        colorfulness(truth),
+def _panels(
+    grey: np.ndarray, colored: np.ndarray, truth: np.ndarray | None, side: int
+) -> tuple[np.ndarray | None, ...]:
+    """Grey, colour and truth, uint8 (h, w, 3) of at most `side` pixels; None without a truth."""
+    scale = min(1, side / max(grey.shape))
+    size = tuple(max(1, round(length * scale)) for length in grey.shape)
+    return tuple(
+        None if pixels is None else (fit(pixels, size, 3) * 255 + 0.5).astype(np.uint8)
+        for pixels in (grey, colored, truth)
     )
 
 
-def _psnr(pixels: np.ndarray, truth: np.ndarray) -> float:
-    """PSNR in dB, strip by strip; (h, w, 3) or (h, w, 1) against (h, w, 3), of any depths."""
-    total = 0.0
-    for rows in strips(truth.shape):
-        difference = unit(pixels[rows]) - unit(truth[rows])
-        total += float(np.square(difference, dtype=np.float64).sum())
-    return min(PSNR_CEILING, -10 * math.log10(max(total, 1e-300) / truth.size))
-
-
-def _strip(grey: np.ndarray, colored: np.ndarray, truth: np.ndarray | None) -> np.ndarray:
-    """Grey, colour and truth side by side: uint8 (h, 2 or 3 times w, 3)."""
-    scale = min(1, COMPARISON_SIDE / max(grey.shape))
-    size = tuple(max(1, round(side * scale)) for side in grey.shape)
-    panels = [fit(pixels, size, 3) for pixels in (grey, colored, truth) if pixels is not None]
-    return (np.concatenate(panels, axis=1) * 255 + 0.5).astype(np.uint8)
+def _rows(columns: list[tuple[np.ndarray | None, ...]]) -> list[tuple[np.ndarray | None, ...]]:
+    """Without the row of truths where no picture came in colour."""
+    known = any(truth is not None for *_, truth in columns)
+    return columns if known else [column[:2] for column in columns]

@@ -14,13 +14,8 @@ from aetool.images.source import MAX_PIXELS, Source
 from aetool.inference.stream import Item, Outputs, Progress
 from aetool.inference.workplace import Here
 from aetool.storage.checkpoint import read_checkpoint
-from aetool.tasks.colorize import (
-    ColorizeResult,
-    Colouring,
-    Decoder,
-    check_saturation,
-    shipped_checkpoint,
-)
+from aetool.tasks.colorize import ColorizeResult, Colouring, Done, factor
+from aetool.tasks.colors import Decoder, shipped_checkpoint
 from aetool.tasks.encode import note_pages
 from aetool.tasks.outputs import STDOUT, Target, holding, plan
 
@@ -39,6 +34,8 @@ def colorize_arrivals(
     complain: Callable[[Failure], None],
     checkpoint: Path | None = None,
     saturation: float = 1.0,
+    vivid: bool = False,
+    render_size: int | None = None,
     overwrite: bool = False,
     batch_size: int | None = None,
     precision: str = "auto",
@@ -58,7 +55,8 @@ def colorize_arrivals(
         complain: called at once with each picture that fails, from any thread.
         overwrite: colour again what lies in `out` already as the run begins.
         interval: seconds between two looks.
-        checkpoint, saturation, batch_size, precision, max_pixels: as `colorize_images`.
+        checkpoint, saturation, vivid, render_size: as `colorize_images`.
+        batch_size, precision, max_pixels: likewise.
 
     Returns:
         What was done, `failed` those pictures that stayed so, and the number of the signal.
@@ -76,10 +74,10 @@ def colorize_arrivals(
         raise UsageError(f"--watch needs a folder, and {source} is none")
     if not 0 < interval <= LONGEST_INTERVAL:
         raise UsageError(f"--interval {interval:g} is not between 0 and a day of seconds")
-    check_saturation(saturation)
+    strength = factor(saturation, vivid)
     path = checkpoint or shipped_checkpoint()
     stored = read_checkpoint(path)
-    decoder = Decoder(path, stored)
+    decoder = Decoder(path, stored, render_size)
     arrivals = Arrivals(Path(source), out)
     with holding(out) as target:
         work = Colouring(
@@ -88,7 +86,7 @@ def colorize_arrivals(
             decoder,
             target,
             keep_truth=False,
-            saturation=saturation,
+            saturation=strength,
             evaluate=False,
             compare=None,
             batch_size=batch_size,
@@ -163,8 +161,8 @@ class _Painter:
         self._work = replace(self._work, pictures=results.source)
         before, several_pages = self.finished, []
 
-        def take(i: int, result: tuple[int, None]) -> None:
-            if result[0] > 1:
+        def take(i: int, done: Done) -> None:
+            if done.frames > 1:
                 several_pages.append(i)
 
         with self._rounds() as progress:
@@ -185,7 +183,7 @@ class _Painter:
         self._engine = self._engine or self._work.make_engine()
         return self._engine
 
-    def finish(self, item: Item, outputs: Outputs) -> tuple[int, None]:
+    def finish(self, item: Item, outputs: Outputs) -> Done:
         name = self.pictures.name(item.index)
         try:
             result = self._work.finish(item, outputs)

@@ -15,6 +15,10 @@ DEFAULT_MODEL = "conv-ae"
 DEFAULT_VALIDATION = "0.1"
 # The ways to say where targets are, of which one is enough.
 _TARGETS = ("target", "edges")
+# What only colorizers are measured by.
+AB_LOSSES = ("ab-crossentropy", "ab-huber")
+# What is made of a colorizer's output: no weight depends on it.
+DECODING = ("temperature", "rebalancing", "saturation")
 # What a recipe says of one family's way to learn.
 _OF_A_FAMILY = ("loss_weights", "stages", "stage_rates", "patch")
 
@@ -36,6 +40,8 @@ class Plan:
             picture.
         edges: translate the pictures' edges into the pictures.
         temperature: of the annealed mean that decodes ab bins.
+        rebalancing: how far that takes back the weights of the loss: 0 not at all, 1 altogether.
+        saturation: what it multiplies colours by.
         half: store the weights in half precision.
     """
 
@@ -50,6 +56,8 @@ class Plan:
     target: str | None = None
     edges: bool = False
     temperature: float = 0.38
+    rebalancing: float = 0.0
+    saturation: float = 1.0
     half: bool = False
 
     def options(self) -> dict:
@@ -155,8 +163,8 @@ def _check_task(task: str, settings: Settings, rest: Mapping) -> None:
         )
     if len(ways) > 1:
         raise UsageError(f"--{ways[0]} and --{ways[1]} exclude each other", "leave out one")
-    if settings.loss == "ab-crossentropy" and task != "colorize":
-        raise UsageError(f"loss ab-crossentropy needs --task colorize, not {task}")
+    if settings.loss in AB_LOSSES and task != "colorize":
+        raise UsageError(f"loss {settings.loss} needs --task colorize, not {task}")
 
 
 def _check(settings: Settings, rest: Mapping) -> None:
@@ -194,13 +202,13 @@ def _check(settings: Settings, rest: Mapping) -> None:
 
 
 def difference(before: Mapping, after: Mapping) -> str | None:
-    """The first option on which two runs disagree, in words; `epochs` and `max_pixels` may.
+    """The first option on which two runs disagree, in words; those may that change no weight.
 
     An option that an older version did not have was, as it were, not given.
     """
     before = {"accumulate": Settings().accumulate, **before}
     for name in sorted(set(before) | set(after)):
-        if name not in ("epochs", "max_pixels") and (before.get(name) or None) != (
+        if name not in (*DECODING, "epochs", "max_pixels") and (before.get(name) or None) != (
             after.get(name) or None
         ):
             return f"{name} was {before.get(name)!r}, now {after.get(name)!r}"

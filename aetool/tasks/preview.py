@@ -5,13 +5,13 @@ from pathlib import Path
 import numpy as np
 from PIL import Image
 
-from aetool.images.color import annealed_mean, lab_to_rgb, luma_to_lightness
+from aetool.images.color import AB_SCALE, annealed_mean, lab_to_rgb, luma_to_lightness
 from aetool.models.specs import family
 from aetool.plots.animation import write_gif
 from aetool.plots.curves import draw_curves
 from aetool.plots.sheets import contact_sheet, fitted
 from aetool.storage.atomic import replacing
-from aetool.tasks.plan import Plan
+from aetool.tasks.plan import AB_LOSSES, Plan
 from aetool.training.pictures import Pictures
 
 _COUNT = 16
@@ -82,9 +82,14 @@ class Preview:
 
     def _picture(self, x: np.ndarray, y: np.ndarray) -> np.ndarray:
         """uint8 (h, w, c) of one output."""
-        if "ab_bins" not in self._arrays:
+        if self._plan.settings.loss not in AB_LOSSES:
             return self._eight_bit(y)
-        ab = annealed_mean(y, self._arrays["ab_bins"], self._plan.temperature)
+        if "ab_bins" in self._arrays:
+            weights = self._arrays["ab_weights"] ** np.float32(self._plan.rebalancing)
+            bins, temperature = self._arrays["ab_bins"], self._plan.temperature
+            ab = annealed_mean(y, bins, temperature, weights) * np.float32(self._plan.saturation)
+        else:
+            ab = y * np.float32(AB_SCALE)
         ab = np.stack([_resized(ab[..., i], x.shape[:2]) for i in (0, 1)], axis=-1)
         lab = np.concatenate([luma_to_lightness(x[..., 0])[..., None], ab], axis=-1)
         return _uint8(lab_to_rgb(lab))

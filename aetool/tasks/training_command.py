@@ -5,12 +5,12 @@ from collections.abc import Iterator, Mapping
 
 from aetool.errors import AetoolError
 from aetool.models.specs import family
-from aetool.tasks.plan import DEFAULT_MODEL, make_plan
+from aetool.tasks.plan import DECODING, DEFAULT_MODEL, make_plan
 from aetool.tasks.recipes import read_recipe
 from aetool.training.settings import Settings
 
 # What has a way of its own to be asked for, or none because no weight depends on it.
-_APART = {"recipe", "model", "task", "epochs", "temperature"}
+_APART = {"recipe", "model", "task", "epochs", *DECODING}
 # Arguments of a model that are options too; the others are asked for by --set.
 _MODEL_OPTIONS = ("skips", "dropout", "tap", "latent_dim")
 

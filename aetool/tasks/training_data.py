@@ -6,10 +6,11 @@ import numpy as np
 
 from aetool.errors import ImageError, TrainingError, UsageError
 from aetool.images.augment import stored_size
+from aetool.images.color import AB_SCALE
 from aetool.images.pairs import SIDES
 from aetool.images.source import Source, open_source
 from aetool.models.specs import family
-from aetool.tasks.plan import Plan
+from aetool.tasks.plan import AB_LOSSES, Plan
 from aetool.tasks.train import Progress, split
 from aetool.training.pairs import (
     AbPair,
@@ -98,8 +99,10 @@ def load_data(
 def make_pair(plan: Plan, spec: dict):
     """The function of training.pairs that a plan and a complete specification ask for."""
     if plan.task == "colorize":
-        over_bins = plan.settings.loss == "ab-crossentropy"
-        return AbPair(spec["output_stride"]) if over_bins else colorize_pair
+        if plan.settings.loss not in AB_LOSSES:
+            return colorize_pair
+        scale = 1.0 if plan.settings.loss == "ab-crossentropy" else AB_SCALE
+        return AbPair(spec["output_stride"], scale)
     if plan.task == "classify":
         return ClassifyPair(spec["classes"])
     if plan.task == "translate":

@@ -5,9 +5,10 @@ import platform
 import keras
 
 import aetool
+from aetool.images.color import AB_SCALE
 from aetool.images.edges import HIGH, LOW, SIGMA
 from aetool.models.specs import family
-from aetool.tasks.plan import Plan
+from aetool.tasks.plan import AB_LOSSES, Plan
 from aetool.tasks.training_data import TrainingData
 from aetool.training.settings import Settings
 from aetool.training.state import RunState
@@ -41,6 +42,19 @@ def describe_outputs(plan: Plan, spec: dict, data: TrainingData) -> list[dict]:
                 "colour_space": "lab",
                 "decoding": "ab-bins",
                 "temperature": plan.temperature,
+                "rebalancing": plan.rebalancing,
+                "saturation": plan.saturation,
+                "stride": spec["output_stride"],
+            }
+        ]
+    if plan.settings.loss in AB_LOSSES:
+        return [
+            {
+                "name": "ab",
+                "range": None,
+                "colour_space": "lab",
+                "decoding": "ab",
+                "scale": AB_SCALE,
                 "stride": spec["output_stride"],
             }
         ]

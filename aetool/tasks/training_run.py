@@ -26,7 +26,7 @@ from aetool.models.build import (
 )
 from aetool.storage.checkpoint import Checkpoint, read_checkpoint, write_checkpoint
 from aetool.tasks.calibration import calibrate_trained
-from aetool.tasks.plan import Plan
+from aetool.tasks.plan import AB_LOSSES, Plan
 from aetool.tasks.preview import Preview, plot_curves
 from aetool.tasks.train import Listeners, TrainResult, running_path
 from aetool.tasks.training_data import load_data, make_pair
@@ -107,11 +107,13 @@ class TrainingRun:
     def _specification(self) -> dict:
         spec = {**self.plan.model, "size": self.data.size, "channels": self.data.channels}
         if self.plan.task == "colorize":
-            bins = ab_bins()
-            head = (len(bins), "softmax") if self.over_bins else (3, "sigmoid")
-            spec |= dict(zip(("outputs", "activation"), head, strict=True))
+            head = (3, "sigmoid")
             if self.over_bins:
-                self.arrays["ab_bins"] = bins
+                self.arrays["ab_bins"] = ab_bins()
+                head = (len(self.arrays["ab_bins"]), "softmax")
+            elif self.settings.loss in AB_LOSSES:
+                head = (2, "linear")
+            spec |= dict(zip(("outputs", "activation"), head, strict=True))
         elif self.plan.task == "classify":
             spec["classes"] = len(self.data.classes)
         elif self.plan.task == "translate" or spec["name"] == "unet":
@@ -126,6 +128,7 @@ class TrainingRun:
             prior = ab_prior(self.data.pictures, self.arrays["ab_bins"])
             self.arrays["ab_prior"] = prior
             loss = AbCrossentropy(self.arrays["ab_bins"], prior)
+            self.arrays["ab_weights"] = loss.weights
         return make_regime(model, self.spec, self.settings, loss)
 
     def _join(self, team: Team) -> None:

@@ -10,6 +10,7 @@ import numpy as np
 from keras import ops
 
 from aetool.errors import UsageError
+from aetool.images.color import AB_SCALE
 
 
 def _per_picture(values):
@@ -41,6 +42,20 @@ def binary_crossentropy(truth, prediction):
 def binary_crossentropy_sum(truth, prediction):
     """Binary cross-entropy in nats a picture, summed over pixels and channels; both in [0, 1]."""
     return binary_crossentropy(truth, prediction) * float(np.prod(prediction.shape[1:]))
+
+
+def ab_huber(truth, prediction, delta: float = 10.0):
+    """Huber's loss of the distance between two ab colours: squared up to `delta` Lab units.
+
+    Args:
+        truth, prediction: (n, h, w, 2) in units of AB_SCALE Lab units.
+        delta: beyond it the loss grows with the distance, so that rare strong colours do not rule.
+    """
+    delta /= AB_SCALE
+    squared = ops.sum(ops.square(prediction - truth), axis=-1)
+    # sqrt has no gradient at 0, where the other branch is taken.
+    distance = ops.sqrt(ops.maximum(squared, delta**2))
+    return _per_picture(ops.where(squared < delta**2, squared / 2, delta * (distance - delta / 2)))
 
 
 class AbCrossentropy:
@@ -94,6 +109,7 @@ LOSSES = {
     "binary-crossentropy": binary_crossentropy,
     "binary-crossentropy-sum": binary_crossentropy_sum,
     "ab-crossentropy": AbCrossentropy,
+    "ab-huber": ab_huber,
 }
 
 

@@ -25,14 +25,16 @@ def colorize_pair(pictures: np.ndarray, labels=None) -> tuple[np.ndarray, np.nda
 
 class AbPair:
     """uint8 (n, h, w, 3) to luma (n, h, w, 1) in [0, 1] and the ab of the picture shrunk `stride`
-    times, (n, ceil(h / stride), ceil(w / stride), 2) in Lab units."""
+    times, (n, ceil(h / stride), ceil(w / stride), 2) in units of `scale` Lab units."""
 
-    def __init__(self, stride: int):
+    def __init__(self, stride: int, scale: float = 1.0):
         self.stride = stride
+        self.scale = scale
 
     def __call__(self, pictures: np.ndarray, labels=None) -> tuple[np.ndarray, np.ndarray]:
         rgb = pictures.astype(np.float32) / 255
-        return luma(rgb)[..., None], rgb_to_lab(shrink(rgb, self.stride))[..., 1:]
+        ab = rgb_to_lab(shrink(rgb, self.stride))[..., 1:]
+        return luma(rgb)[..., None], ab / np.float32(self.scale)
 
 
 class ClassifyPair:

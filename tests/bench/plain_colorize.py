@@ -15,15 +15,15 @@ out.mkdir(parents=True, exist_ok=True)
 checkpoint = Path(__file__).parents[2] / "aetool" / "weights" / "colorizer.h5"
 model = keras.models.load_model(checkpoint, compile=False)
 with h5py.File(checkpoint) as file:
-    bins = file["aetool/ab_bins"][:]
+    bins, weights = file["aetool/ab_bins"][:], file["aetool/ab_weights"][:]
 height, width = model.input_shape[1:3]
 
 paths = sorted(source.rglob("*.jpg"))
 greys = [Image.open(path).convert("L") for path in paths]
 small = np.stack([np.asarray(grey.resize((width, height))) for grey in greys])
 chances = model.predict(small[..., None].astype(np.float32) / 255)
-sharp = chances ** (1 / 0.38)
-colours = (sharp / sharp.sum(axis=-1, keepdims=True)) @ bins.astype(np.float32)
+sharp = (chances / weights**0.7) ** (1 / 0.7)
+colours = 1.52 * (sharp / sharp.sum(axis=-1, keepdims=True)) @ bins.astype(np.float32)
 
 for path, grey, ab in zip(paths, greys, colours, strict=True):
     planes = [Image.fromarray(plane).resize(grey.size) for plane in np.moveaxis(ab, -1, 0)]
