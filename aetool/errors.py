@@ -60,7 +60,7 @@ class MissingExtra(AetoolError):
 
 
 class ClusterError(AetoolError):
-    """A cluster that does not answer, has no workers, or whose workers die of the work."""
+    """A cluster that does not answer or has no workers, or one of its processes that was lost."""
 
 
 @dataclass(frozen=True, slots=True)

@@ -132,6 +132,31 @@ def test_the_same_seed_gives_the_same_bytes_from_a_file_and_from_a_pipe(aetool, 
     assert first.stdout != aetool("cluster", path, "-k", 7, "--seed", 6, "-q").stdout
 
 
+@pytest.mark.parametrize("method", ["kmeans", "gmm", "manifold"])
+def test_several_files_are_clustered_as_one(method, aetool, tmp_path):
+    random = np.random.default_rng(1)
+    rows = (random.normal(size=(120, 4)) + 9 * (np.arange(120) % 3)[:, None]).astype("f4")
+    names = [f"{n}.png" for n in range(120)]
+
+    def write(name, part):
+        about = {"dimensions": 4, "feature_shape": (4,), "source": "/p", "class_names": CLASSES}
+        with LatentsWriter(tmp_path / name, **about) as writer:
+            index = np.arange(120)[part]
+            writer.append(rows[part], index, names[part], index % 3)
+        return tmp_path / name
+
+    whole = write("whole.h5", slice(0, 120))
+    files = [write(f"{n}.h5", slice(50 * n, 50 * n + 50)) for n in range(3)]
+    (tmp_path / "files.txt").write_text("".join(f"{path}\n" for path in files))
+    words = ["-k", 3, "--method", method]
+    expected = aetool("cluster", whole, *words, "-o", tmp_path / "whole.csv", "--json")
+    assert expected.status == 0 and expected.json["purity_mean"] == 1
+    for several in (files, [f"@{tmp_path / 'files.txt'}"]):
+        done = aetool("cluster", *several, *words, "-o", tmp_path / "c.csv", "--json")
+        assert (done.status, done.json) == (0, expected.json)
+        assert (tmp_path / "c.csv").read_bytes() == (tmp_path / "whole.csv").read_bytes()
+
+
 def test_sheets_show_the_nearest_first(aetool, animals, tmp_path):
     sheets = tmp_path / "sheets"
     sheets.mkdir()

@@ -136,6 +136,7 @@ def write_results(root: Path, model: Path, latents: Path, aetool) -> None:
             assert done.status == 0, (words, done.stderr)
         for part in ("1", "2"):
             shutil.copy(f"part{part}.h5", f"latents-{part}.h5")
+        Path("files.txt").write_text("latents.h5\nnew.h5\n")
 
 
 def words_of(line: str) -> list[str]:

@@ -67,6 +67,30 @@ def test_a_pipe_gives_the_same_bytes(aetool, latents):
     assert piped.stdout == aetool("pca", latents, "-q").stdout
 
 
+def test_several_files_have_the_axes_of_one(aetool, latents, rows, tmp_path):
+    settings = {"source": "/pictures", "class_names": ("a", "b")}
+    files = []
+    for part in (slice(0, 25), slice(25, 60)):
+        files.append(tmp_path / f"{part.start}.h5")
+        with LatentsWriter(files[-1], dimensions=5, feature_shape=(5,), **settings) as writer:
+            own = np.arange(60)[part]
+            writer.append(rows[part], own, [f"{n}, of 60.png" for n in own], own % 3 - 1)
+    words = ["-q", "--save", tmp_path / "axes.h5"]
+    expected = aetool("pca", latents, *words).stdout
+    axes = (tmp_path / "axes.h5").read_bytes()
+    done = aetool("pca", *files, *words)
+    assert (done.status, done.stdout) == (0, expected), done.stderr
+    assert (tmp_path / "axes.h5").read_bytes() == axes
+    other = tmp_path / "other.h5"
+    with LatentsWriter(other, dimensions=5, feature_shape=(5,), checkpoint_digest="c", source="/p"):
+        pass
+    done = aetool("pca", latents, other)
+    assert done.status == 1 and "another checkpoint" in done.stderr
+    assert "Traceback" not in done.stderr
+    done = aetool("pca", "-", "-")
+    assert done.status == 1 and "standard input is given twice" in done.stderr
+
+
 @pytest.mark.parametrize("components", [2, 3])
 def test_the_plot_is_a_picture_in_colour(components, aetool, latents, tmp_path):
     plot = tmp_path / "figures" / "pca.png"

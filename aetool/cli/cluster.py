@@ -19,6 +19,8 @@ EPILOG = """Examples:
 
   aetool cluster new.h5 --apply clusters.h5 -o new.csv
 
+  aetool cluster latents.h5 new.h5 -k 10 -o clusters.csv
+
   aetool encode photos/ -c model.h5 -o - | aetool cluster - -k 10
 """
 

@@ -31,10 +31,11 @@ OutArg = Annotated[
     ),
 ]
 LatentsArg = Annotated[
-    str,
+    list[str],
     Argument(
         metavar="LATENTS",
-        help="Latents .h5 from encode, - (stdin), or .npy, .npz, .csv, .parquet.",
+        help="Latents .h5 from encode, - (stdin), or .npy, .npz, .csv, .parquet; several, or "
+        "@list.txt, as one.",
         show_default=False,
     ),
 ]

@@ -17,6 +17,8 @@ EPILOG = """Examples:
   aetool pca latents.h5 -o coordinates.csv --save axes.h5 --html map.html
 
   aetool pca new.h5 --apply axes.h5 -o new.csv
+
+  aetool pca latents-*.h5 -o coordinates.csv
 """
 
 

@@ -9,12 +9,13 @@ import threading
 import uuid
 from collections import deque
 from collections.abc import Iterator, Mapping, Sequence
-from contextlib import closing
+from contextlib import closing, suppress
 from dataclasses import replace
 from typing import Any
 
 import numpy as np
 from distributed import Client, KilledWorker, WorkerPlugin, get_worker
+from distributed.comm import CommClosedError
 
 import aetool
 from aetool.errors import ClusterError, Failure
@@ -149,7 +150,8 @@ class Workers:
             ) from error
         finally:
             client.cancel([future for future, _ in waiting])
-            client.unregister_worker_plugin(bench.name)
+            with suppress(CommClosedError):  # a worker that has just died took its bench along
+                client.unregister_worker_plugin(bench.name)
 
     def _threads(self) -> int:
         return max(1, sum(self._client.nthreads().values()))

@@ -14,21 +14,25 @@ from aetool.storage.latents import Latents, open_latents
 _OTHER_FILES = 64  # that the process may hold open beside those of latents
 
 
-def open_joined(texts: Sequence[str | Path]) -> Latents:
+def open_joined(texts: str | Path | Sequence[str | Path]) -> Latents:
     """Open latents, or several files of them as if they were one.
 
     Rows keep the order of the files. Names of pictures from several sources are made relative to
     the deepest folder that holds all of these. Labels are matched by the names of their classes.
 
     Args:
-        texts: what `open_latents` takes, or "@LIST", a file with such names, one a line or each
-            ended by a NUL character. A file whose name begins with "@" is given as "./@NAME".
+        texts: one or several of what `open_latents` takes, or "@LIST", a file with such names,
+            one a line or each ended by a NUL character. A file whose name begins with "@" is given
+            as "./@NAME".
 
     Raises:
         FormatError: a file cannot be read, or its rows cannot be compared with those of the first:
             they are of another length, encoder or precision.
     """
+    texts = [texts] if isinstance(texts, str | Path) else texts
     names = [name for text in texts for name in _listed(str(text))]
+    if names.count("-") > 1:
+        raise FormatError("standard input is given twice", "name every file once")
     if len(names) == 1:
         return open_latents(names[0])
     allow_files(len(names))

@@ -1,6 +1,6 @@
 """Group latents into clusters, score them against known labels, show and keep what was found."""
 
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from contextlib import ExitStack
 from dataclasses import dataclass
 from pathlib import Path
@@ -21,7 +21,8 @@ from aetool.analysis.scores import (
 from aetool.errors import Failure, UsageError
 from aetool.storage.atomic import locked
 from aetool.storage.fitted import check_fits
-from aetool.storage.latents import Latents, open_latents
+from aetool.storage.joined import open_joined
+from aetool.storage.latents import Latents
 from aetool.storage.tables import write_table
 from aetool.tasks.copies import copy_pictures
 from aetool.tasks.fitted import load_model, save_model
@@ -67,7 +68,7 @@ class ClusterResult:
 
 
 def cluster_latents(
-    latents: str,
+    latents: str | Sequence[str],
     output: Path | None,
     *,
     k: int | None = None,
@@ -90,7 +91,7 @@ def cluster_latents(
     """Cluster rows and write one each: path, label, cluster, distance to its middle.
 
     Args:
-        latents: what `open_latents` takes.
+        latents: what `open_joined` takes.
         output: the CSV; None for standard output.
         k: clusters; None lets the silhouette choose.
         method: one of `METHODS`; None: "manifold", but "kmeans" for fewer than LEAST_ROWS rows.
@@ -125,7 +126,7 @@ def cluster_latents(
     with ExitStack() as stack:
         for target in filter(None, (output, sheets, copy_to, plot, page, save)):
             stack.enter_context(locked(target))
-        rows = stack.enter_context(open_latents(latents))
+        rows = stack.enter_context(open_joined(latents))
         model, fitted = load_model(apply_model) if apply_model else (None, None)
         if model is not None:
             check_fits(apply_model, fitted, model.dimensions, rows)

@@ -1,5 +1,6 @@
 """Project latents on their principal axes, draw them, and keep the axes for other latents."""
 
+from collections.abc import Sequence
 from contextlib import ExitStack
 from dataclasses import dataclass
 from pathlib import Path
@@ -12,7 +13,8 @@ from aetool.errors import UsageError
 from aetool.storage.atomic import locked, replacing
 from aetool.storage.checked import damaged
 from aetool.storage.fitted import Fitted, check_fits, read_fitted, write_fitted
-from aetool.storage.latents import Latents, open_latents
+from aetool.storage.joined import open_joined
+from aetool.storage.latents import Latents
 from aetool.storage.tables import write_table
 
 KIND = "projection"
@@ -32,7 +34,7 @@ class PcaResult:
 
 
 def project_latents(
-    latents: str,
+    latents: str | Sequence[str],
     output: Path | None,
     *,
     components: int | None = None,
@@ -49,7 +51,7 @@ def project_latents(
     """Write each row's coordinates: path, label, pc1, pc2 and, with three components, pc3.
 
     Args:
-        latents: what `open_latents` takes.
+        latents: what `open_joined` takes.
         output: the CSV; None for standard output.
         components: 2 or 3; None: 2, or those of `apply_axes`.
         plot: a .png, .pdf or .svg to draw the rows in, coloured by class.
@@ -78,7 +80,7 @@ def project_latents(
     with ExitStack() as stack:
         for target in filter(None, (output, plot, scree, loadings, page, save)):
             stack.enter_context(locked(target))
-        rows = stack.enter_context(open_latents(latents))
+        rows = stack.enter_context(open_joined(latents))
         if apply_axes:
             projection = _load(apply_axes, rows, components)
         else:

@@ -15,6 +15,7 @@ from aetool.storage.atomic import locked, remove_stale
 from aetool.storage.checkpoint import Checkpoint, read_checkpoint
 from aetool.tasks.plan import Plan, difference
 from aetool.training.state import read_document
+from aetool.training.team import seat
 
 Progress = Callable[[int, int], None]
 
@@ -110,7 +111,14 @@ def train_model(
         check_figure_path(plot)
     listeners = listeners or Listeners()
     running = running_path(output)
-    with locked(output):
+    place = seat()
+    if plan.settings.batch_size % place.count:
+        raise UsageError(
+            f"--batch-size {plan.settings.batch_size} cannot be shared out evenly "
+            f"over {place.count} processes",
+            f"take a multiple of {place.count}",
+        )
+    with locked(output, part=place.part):
         remove_stale(running)
         if not resume and not overwrite:
             _refuse_existing(output, running)
@@ -125,6 +133,14 @@ def train_model(
         # Only now is there something to learn: TensorFlow takes seconds to import.
         from aetool.tasks.training_run import TrainingRun
 
+        team = None
+        if place.together:
+            from aetool.training.distributed import Team
+
+            listeners.note(f"waiting for the other processes; this is {place.part}")
+            team = Team(place)  # here all have read what is there, and none has written
+            if place.rank:
+                preview = plot = log = tensorboard = None  # the first process draws for all
         run = TrainingRun(
             source,
             pictures,
@@ -136,6 +152,7 @@ def train_model(
             max_pixels,
             before,
             listeners,
+            team,
         )
         return run.execute(preview, plot, log, tensorboard)
 

@@ -40,20 +40,21 @@ from aetool.tasks.training_record import (
 )
 from aetool.training import loop
 from aetool.training.batches import Batches
+from aetool.training.distributed import Team
 from aetool.training.interrupt import stop_requests
 from aetool.training.losses import AbCrossentropy, loss_function
 from aetool.training.optimizers import make_optimizer
 from aetool.training.pairs import ab_prior
 from aetool.training.regime import Regime
 from aetool.training.regimes import make_regime
-from aetool.training.state import pack, unpack
+from aetool.training.state import pack, read_document, unpack
 
 
 class TrainingRun:
     """Everything one run holds; `execute` does it.
 
     Args: as `train_model`; `source_text` is SOURCE as it was typed, `before` the checkpoint of an
-    interrupted run, or None.
+    interrupted run, or None, `team` the processes that train together, or None for this one alone.
     """
 
     def __init__(
@@ -68,13 +69,15 @@ class TrainingRun:
         max_pixels: int,
         before: Checkpoint | None,
         listeners: Listeners,
+        team: Team | None = None,
     ):
         self.started = time.monotonic()
         self.saved = ""  # what of the training is in MODEL.h5.train
         self.source_text = source_text
         self.output, self.plan = output, plan
         self.options, self.digest, self.before = options, digest, before
-        self.listeners = listeners
+        self.listeners, self.team = listeners, team
+        self.writes = team is None or team.seat.rank == 0
         self.arrays: dict[str, np.ndarray] = {}
         settings = replace(plan.settings, precision=resolve_precision(plan.settings.precision))
         self.settings = settings
@@ -88,6 +91,8 @@ class TrainingRun:
         self.pair = make_pair(plan, self.spec)
         self.learner = self._learner()
         self.state = loop.RunState()
+        if team:
+            self._join(team)
         if before is not None:
             self._restore(before)
         elif init is not None:
@@ -125,6 +130,19 @@ class TrainingRun:
             loss = AbCrossentropy(self.arrays["ab_bins"], prior)
             self.arrays["ab_weights"] = loss.weights
         return make_regime(model, self.spec, self.settings, loss)
+
+    def _join(self, team: Team) -> None:
+        """Learn together from now on, as far as all were given the same."""
+        place = read_document(self.before.training) if self.before else {}
+        team.check_same(
+            {
+                "their options": sorted(self.options.items()),
+                "the pictures they see": (self.digest, [len(part) for part in self.data.sets]),
+                "where they go on": (place.get("epoch", 0), place.get("step", 0)),
+                "their precision": self.settings.precision,
+            }
+        )
+        self.learner.share(team.share)
 
     def _restore(self, before: Checkpoint) -> None:
         self.state, learner = unpack(before.training)
@@ -203,14 +221,10 @@ class TrainingRun:
         if previews:
             self.arrays["previews"] = previews.strip(self.learner.model)
         checkpoint = self._checkpoint()
-        if self.state.epoch and has_bfloat16():
-            checkpoint.metadata["fidelity"] = measure_fidelity(checkpoint, self._examples())
-        if self.plan.task == "reconstruct" and self.data.held_out is not None:
-            calibrate_trained(checkpoint, self.data, self.pair, self.settings.seed)
-        try:
-            write_checkpoint(self.output, checkpoint, half=self.plan.half)
-        except OutputError as error:
-            raise OutputError(error.message, self._make_room()) from error
+        if self.writes:
+            self._write(checkpoint)
+        if self.team:
+            self.team.meet()  # all know that the model is written, or that it is not
         if previews:
             previews.animate()
         if plot and self.state.history:
@@ -229,6 +243,16 @@ class TrainingRun:
             failed=tuple(failure for part in self.data.sets for failure in part.failed),
             seconds=time.monotonic() - self.started,
         )
+
+    def _write(self, checkpoint: Checkpoint) -> None:
+        if self.state.epoch and has_bfloat16():
+            checkpoint.metadata["fidelity"] = measure_fidelity(checkpoint, self._examples())
+        if self.plan.task == "reconstruct" and self.data.held_out is not None:
+            calibrate_trained(checkpoint, self.data, self.pair, self.settings.seed)
+        try:
+            write_checkpoint(self.output, checkpoint, half=self.plan.half)
+        except OutputError as error:
+            raise OutputError(error.message, self._make_room()) from error
 
     def _batches(self) -> Batches:
         return Batches(
@@ -261,10 +285,13 @@ class TrainingRun:
             report(state)
 
         with stop_requests() as stop:
+            stop = self.team.agree(stop) if self.team else stop
             hooks = loop.Hooks(step=on_step, epoch=on_epoch, save=self._save, stop=stop)
             return loop.run(self.learner, batches, validation, settings, self.state, hooks)
 
     def _save(self, state: loop.RunState) -> None:
+        if not self.writes:
+            return
         running = running_path(self.output)
         if self.saved and not running.exists():
             self.listeners.note(f"{running} has vanished; it is written anew")

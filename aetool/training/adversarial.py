@@ -10,7 +10,7 @@ from keras import layers, ops
 
 from aetool.training.losses import PerPicture
 from aetool.training.optimizers import make_optimizer
-from aetool.training.regime import Regime, Variables, means, numbered, seeds
+from aetool.training.regime import Regime, Sharing, Stepper, Variables, means, numbered, seeds
 from aetool.training.settings import Settings
 
 
@@ -110,6 +110,12 @@ class Adversarial(Regime):
             loss_weights={"real": 0.5, "fake": 0.5},
         )
         self._judge_optimizer.build(discriminator.trainable_variables)
+        self._generator_steps: Stepper = self._generator_step
+        self._judge_steps: Stepper = self._judge_step
+
+    def share(self, stepper: Sharing) -> None:
+        self._generator_steps = stepper(self._generator_step)
+        self._judge_steps = stepper(self._judge_step)
 
     def set_rate(self, rate: float) -> None:
         self.optimizer.learning_rate.assign(rate)
@@ -117,20 +123,20 @@ class Adversarial(Regime):
 
     def train_batch(self, x: np.ndarray, y: np.ndarray) -> dict[str, float]:
         none = _nothing(x)
-        judged = self._judge_step.train_on_batch(
+        judged = self._judge_steps.train_on_batch(
             [x, y], {"real": none, "fake": none}, return_dict=True
         )
-        logs = self._generator_step.train_on_batch(
+        logs = self._generator_steps.train_on_batch(
             x, {"reconstruction": y, "adversarial": none}, return_dict=True
         )
         return means(logs) | {"discriminator": float(judged["loss"])}
 
     def test_batch(self, x: np.ndarray, y: np.ndarray) -> dict[str, float]:
         none = _nothing(x)
-        judged = self._judge_step.test_on_batch(
+        judged = self._judge_steps.test_on_batch(
             [x, y], {"real": none, "fake": none}, return_dict=True
         )
-        logs = self._generator_step.test_on_batch(
+        logs = self._generator_steps.test_on_batch(
             x, {"reconstruction": y, "adversarial": none}, return_dict=True
         )
         return means(logs) | {"discriminator": float(judged["loss"])}

@@ -11,7 +11,7 @@ import numpy as np
 from aetool.models.stacked_ae import copy_stages
 from aetool.training.losses import mse
 from aetool.training.reconstruction import Reconstruction
-from aetool.training.regime import Regime, Variables, numbered
+from aetool.training.regime import Regime, Sharing, Variables, numbered
 from aetool.training.settings import Settings
 
 
@@ -42,6 +42,10 @@ class Greedy(Regime):
             for level in range(1, len(stages))
         ]
         self._stage = 0
+
+    def share(self, stepper: Sharing) -> None:
+        for learner in (self._whole, *self._stages):
+            learner.share(stepper)
 
     @property
     def _learner(self) -> Reconstruction:

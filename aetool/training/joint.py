@@ -6,7 +6,7 @@ from keras import ops
 
 from aetool.training.losses import PerPicture
 from aetool.training.optimizers import make_optimizer
-from aetool.training.regime import Regime, means
+from aetool.training.regime import Regime, Sharing, Stepper, means
 from aetool.training.settings import Settings
 
 
@@ -48,12 +48,16 @@ class Joint(Regime):
             metrics=metrics,
         )
         self.optimizer.build(model.trainable_variables)
+        self._steps: Stepper = model
+
+    def share(self, stepper: Sharing) -> None:
+        self._steps = stepper(self.model)
 
     def train_batch(self, x: np.ndarray, y: dict[str, np.ndarray]) -> dict[str, float]:
-        return _named(self.model.train_on_batch(x, y, return_dict=True))
+        return _named(self._steps.train_on_batch(x, y, return_dict=True))
 
     def test_batch(self, x: np.ndarray, y: dict[str, np.ndarray]) -> dict[str, float]:
-        return _named(self.model.test_on_batch(x, y, return_dict=True))
+        return _named(self._steps.test_on_batch(x, y, return_dict=True))
 
 
 _NAMES = {

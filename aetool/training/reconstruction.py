@@ -5,7 +5,7 @@ import numpy as np
 
 from aetool.training.losses import PerPicture
 from aetool.training.optimizers import make_optimizer
-from aetool.training.regime import Regime, means
+from aetool.training.regime import Regime, Sharing, Stepper, means
 from aetool.training.settings import Settings
 
 
@@ -23,9 +23,13 @@ class Reconstruction(Regime):
         self.optimizer = make_optimizer(settings)
         model.compile(optimizer=self.optimizer, loss=PerPicture(loss))
         self.optimizer.build(model.trainable_variables)
+        self._steps: Stepper = model
+
+    def share(self, stepper: Sharing) -> None:
+        self._steps = stepper(self.model)
 
     def train_batch(self, x: np.ndarray, y: np.ndarray) -> dict[str, float]:
-        return means(self.model.train_on_batch(x, y, return_dict=True))
+        return means(self._steps.train_on_batch(x, y, return_dict=True))
 
     def test_batch(self, x: np.ndarray, y: np.ndarray) -> dict[str, float]:
-        return means(self.model.test_on_batch(x, y, return_dict=True))
+        return means(self._steps.test_on_batch(x, y, return_dict=True))

@@ -1,6 +1,7 @@
 """What every way of learning has in common: the interface that the loop drives."""
 
-from collections.abc import Iterable, Iterator
+from collections.abc import Callable, Iterable, Iterator
+from typing import Protocol
 
 import keras
 import numpy as np
@@ -8,6 +9,17 @@ import numpy as np
 from aetool.models.build import layer_weights
 
 Variables = Iterator[tuple[str, keras.Variable]]
+
+
+class Stepper(Protocol):
+    """What takes the steps of a compiled model: itself, or several processes together."""
+
+    def train_on_batch(self, x, y, *, return_dict: bool) -> dict: ...
+
+    def test_on_batch(self, x, y, *, return_dict: bool) -> dict: ...
+
+
+Sharing = Callable[[keras.Model], Stepper]
 
 
 class Regime:
@@ -27,6 +39,10 @@ class Regime:
 
     def test_batch(self, x: np.ndarray, y) -> dict[str, float]:
         """The batch's means without learning from it."""
+        raise NotImplementedError
+
+    def share(self, stepper: Sharing) -> None:
+        """Have what `stepper` makes of each compiled model take its steps from now on."""
         raise NotImplementedError
 
     def enter_stage(self, stage: int) -> None:

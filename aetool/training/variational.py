@@ -10,7 +10,7 @@ from keras import layers, ops
 from aetool.models import conv_vae
 from aetool.training.losses import PerPicture
 from aetool.training.optimizers import make_optimizer
-from aetool.training.regime import Regime, Variables, means, numbered, seeds
+from aetool.training.regime import Regime, Sharing, Stepper, Variables, means, numbered, seeds
 from aetool.training.settings import Settings
 
 
@@ -75,12 +75,16 @@ class Variational(Regime):
             loss_weights={"reconstruction": 1.0, **settings.loss_weights},
         )
         self.optimizer.build(self._sampled.trainable_variables)
+        self._steps: Stepper = self._sampled
+
+    def share(self, stepper: Sharing) -> None:
+        self._steps = stepper(self._sampled)
 
     def train_batch(self, x: np.ndarray, y: np.ndarray) -> dict[str, float]:
-        return means(self._sampled.train_on_batch(x, _targets(y), return_dict=True))
+        return means(self._steps.train_on_batch(x, _targets(y), return_dict=True))
 
     def test_batch(self, x: np.ndarray, y: np.ndarray) -> dict[str, float]:
-        return means(self._sampled.test_on_batch(x, _targets(y), return_dict=True))
+        return means(self._steps.test_on_batch(x, _targets(y), return_dict=True))
 
     def variables(self) -> Variables:
         yield from numbered("optimizer", self.optimizer.variables)
