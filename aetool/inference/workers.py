@@ -14,7 +14,7 @@ from dataclasses import replace
 from typing import Any
 
 import numpy as np
-from distributed import Client, KilledWorker, WorkerPlugin, get_worker
+from distributed import Client, KilledWorker, WorkerPlugin, as_completed, get_worker
 from distributed.comm import CommClosedError
 
 import aetool
@@ -26,7 +26,8 @@ from aetool.inference.workplace import Take, Work
 
 _WAIT_SECONDS = 30  # for the cluster to answer, and for its first worker
 # Pictures that a worker is given at a time, and the bytes of them where they are no files: enough
-# that starting on a block costs little, few enough that the workers end together.
+# that starting on a block costs little, few enough that the workers end together. Whole batches,
+# since the engine computes a batch that is not full as if it were.
 _BLOCK = (64, 1024)
 _BLOCK_BYTES = 2**23
 _BLOCKS_A_THREAD = 8
@@ -128,7 +129,7 @@ class Workers:
         start = done = 0
         client.register_plugin(bench, name=bench.name)
         try:
-            size = self._block_size(pictures, indices)
+            size = self._block_size(pictures, indices, self._batch_size(bench))
             while start < len(indices) or waiting:
                 while start < len(indices) and len(waiting) < 2 * self._threads() + 2:
                     block = np.asarray(indices[start : start + size])
@@ -156,11 +157,22 @@ class Workers:
     def _threads(self) -> int:
         return max(1, sum(self._client.nthreads().values()))
 
-    def _block_size(self, pictures: Source, indices: Sequence[int]) -> int:
+    def _batch_size(self, bench: "_Bench") -> int:
+        """Of the engine, which all the workers make now; as soon as one of them has."""
+        futures = [
+            self._client.submit(
+                _batch_size, bench.name, workers=[address], allow_other_workers=True, pure=False
+            )
+            for address in self._client.nthreads()
+        ]
+        return next(as_completed(futures)).result()
+
+    def _block_size(self, pictures: Source, indices: Sequence[int], batch: int) -> int:
         share = -(-len(indices) // (_BLOCKS_A_THREAD * self._threads()))
         one = len(pickle.dumps(pictures.select(indices[:1])))
         smallest, largest = _BLOCK
-        return max(1, min(max(smallest, share), largest, _BLOCK_BYTES // one))
+        wanted = min(max(smallest, share), largest, _BLOCK_BYTES // one)
+        return max(1, wanted // batch) * batch
 
 
 class _Bench(WorkerPlugin):
@@ -192,6 +204,11 @@ class _Bench(WorkerPlugin):
     def predict(self, batch: np.ndarray) -> Outputs:
         with self._lock:
             return self._engine.predict(batch)
+
+
+def _batch_size(name: str) -> int:
+    """On a worker: pictures in a batch of its engine."""
+    return get_worker().plugins[name].engine().batch_size
 
 
 def _finish(name: str, pictures: Source) -> tuple[list[tuple[int, Any]], list[Failure]]:
