@@ -165,7 +165,8 @@ class Workers:
             )
             for address in self._client.nthreads()
         ]
-        return next(as_completed(futures)).result()
+        with self._client.as_current():
+            return next(as_completed(futures)).result()
 
     def _block_size(self, pictures: Source, indices: Sequence[int], batch: int) -> int:
         share = -(-len(indices) // (_BLOCKS_A_THREAD * self._threads()))
