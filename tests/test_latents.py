@@ -332,6 +332,18 @@ def test_an_npz_that_is_no_matrix(tmp_path, arrays, message):
     assert message in _refused(tmp_path / "f.npz")
 
 
+def test_an_npz_with_an_array_before_its_beginning(tmp_path):
+    path = tmp_path / "latents.npz"
+    np.savez(path, features=np.zeros((4, 3)))
+    whole = bytearray(path.read_bytes())
+    end = whole.rindex(b"PK\5\6")  # whose bytes 16 to 19 say where the directory begins
+    begins = int.from_bytes(whole[end + 16 : end + 20], "little")
+    whole[end + 16 : end + 20] = (begins + 100).to_bytes(4, "little")
+    path.write_bytes(whole)
+    with pytest.raises(FormatError, match="damaged"):
+        open_latents(path)
+
+
 def test_a_zip_that_is_no_npz(tmp_path):
     with zipfile.ZipFile(tmp_path / "f.zip", "w") as archive:
         archive.writestr("config.json", "{}")

@@ -2,6 +2,7 @@
 
 import array
 import contextlib
+import errno
 import itertools
 import math
 import shutil
@@ -202,6 +203,11 @@ class _Archive:
                 yield archive
         # All that zipfile raises for a broken, encrypted or unknown member.
         except (zipfile.BadZipFile, zlib.error, RuntimeError, EOFError, ValueError) as error:
+            raise FormatError(f"{self._name} is damaged: {error}", "make it again") from error
+        except OSError as error:
+            if error.errno != errno.EINVAL:
+                raise
+            # Its directory puts a member before the file's first byte.
             raise FormatError(f"{self._name} is damaged: {error}", "make it again") from error
 
 
