@@ -51,8 +51,8 @@ def main(output, source, entries):
         axes.plot(shares[own], gains[own], "o", color=line.get_color(), fillstyle="none")
         # Beyond the strongest factor there is nothing to read off.
         cells = [np.interp(share, shares, gains, right=np.nan) for share in SHARES]
-        print("|", name, "|", " | ".join(f"{cell:+.2f}" for cell in cells),
-              f"| {gains[own]:+.2f} at {shares[own]:.0%} |")  # fmt: skip
+        shown = ("" if np.isnan(cell) else f"{cell:+.2f}" for cell in cells)
+        print("|", name, "|", " | ".join(shown), f"| {gains[own]:+.2f} at {shares[own]:.0%} |")
     axes.axhline(0, color="grey", linewidth=0.8)
     axes.set(xlabel="colourfulness, share of the truth's", ylabel="PSNR above grey, dB")
     axes.set(xlim=(0, 1.1), ylim=(-1.5, None))
