@@ -165,8 +165,8 @@ def test_an_experiment_runs_from_data_to_table(makefile, tmp_path):
     """On a handful of random pictures and one epoch: the figures mean nothing, the files do."""
     data = tmp_path / "mnist.npz"
     random = np.random.default_rng(0)
-    digits = random.integers(0, 256, (120, 28, 28), dtype=np.uint8)
-    labels = np.arange(120, dtype=np.uint8) % 10
+    digits = random.integers(0, 256, (400, 28, 28), dtype=np.uint8)
+    labels = np.arange(400, dtype=np.uint8) % 10
     np.savez(data, x_train=digits, y_train=labels, x_test=digits, y_test=labels)
     folder = pictures(tmp_path / "pictures", 4, **SMALL.get(makefile.parent.name, {"size": 8}))
     variables = {
@@ -174,12 +174,14 @@ def test_an_experiment_runs_from_data_to_table(makefile, tmp_path):
         "PYTHON": sys.executable,
         "OUT": tmp_path / "build",
         "MNIST": data,
+        "DATA": data,
         "PHOTOS": folder / "train",
         "TEST": folder / "test",
         "OTHERS": folder / "test",
         **dict.fromkeys(("CIFAR", "FACADES", "FACES"), folder),
         **dict.fromkeys(("EPOCHS", "EPOCHS_SEVENS", "EPOCHS_WIDE", "STAGE", "SAMPLES"), 1),
         "SEEDS": "0 1",
+        "CLASSES": "0 1",
     }
     make = ["make", "-C", makefile.parent, *(f"{k}={v}" for k, v in variables.items())]
     environment = {**os.environ, "PYTHONPATH": str(ROOT)}

@@ -131,5 +131,10 @@ def test_stages_are_checked_and_filled_in():
         make_plan(model="stacked-ae", stages=(5, 5))
     with pytest.raises(UsageError, match="does not learn in stages"):
         make_plan(model="conv-ae", stages=(5,))
+    for model, stages in (("conv-ae", None), ("stacked-ae", ())):
+        with pytest.raises(UsageError, match="--stage-rates belong to stages"):
+            make_plan(model=model, stages=stages, stage_rates=(0.1,))
+    assert make_plan(recipe="stacked-ae", stages=()).settings.stage_rates == ()
+    assert make_plan(recipe="stacked-ae", epochs=0).settings.stage_rates == ()
     with pytest.raises(UsageError, match="stage-rates"):
         make_plan(model="stacked-ae", stage_rates=(0.1,))

@@ -10,6 +10,7 @@ PARAMETERS = {
     "mnist-ae": ("sklearn:digits", 4_385),
     "mnist-vae": ("sklearn:digits", 5_285),
     "mnist-unet-small": ("sklearn:digits", 32_885),
+    "one-class": ("sklearn:digits", 148_353),
     "pix2pix-edges": ("photos", 19_303_811),
     "stacked-ae": ("photos", 214_979),
 }

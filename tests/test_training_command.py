@@ -54,6 +54,7 @@ PLANS = {
     "terms": {"model": "conv-vae", "loss_weights": {"divergence": 2}},
     "tap": {"recipe": "cifar10-classifier-ae", "arguments": {"tap": "block4_dropout2"}},
     "stages": {"recipe": "stacked-ae", "stages": (1, 2, 3, 4), "epochs": 3},
+    "recipe without its stages": {"recipe": "stacked-ae", "stages": ()},
     "no stages": {"model": "stacked-ae", "stages": ()},
     "rates": {"model": "stacked-ae", "arguments": {"widths": (2,)}, "stage_rates": (0.5,)},
     "target": {"recipe": "pix2pix-edges", "target": "right"},

@@ -109,6 +109,10 @@ def make_plan(*, recipe: str | None = None, arguments: Mapping | None = None, **
     values = _tuples(values)
     values["loss_weights"] = _loss_weights(chosen, weights)
     values["stages"] = _stages(chosen, spec, values)
+    if not values["stages"]:
+        values.pop("stage_rates", None)  # those of the recipe's stages
+        if options.get("stage_rates") and values.get("epochs") != 0:
+            raise UsageError("--stage-rates belong to stages, and there are none")
     known = {f.name for f in fields(Settings)}
     settings = Settings(**{k: v for k, v in values.items() if k in known})
     rest = {k: v for k, v in values.items() if k not in known}
