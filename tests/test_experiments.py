@@ -181,7 +181,7 @@ def test_an_experiment_runs_from_data_to_table(makefile, tmp_path):
         **dict.fromkeys(("CIFAR", "FACADES", "FACES"), folder),
         **dict.fromkeys(("EPOCHS", "EPOCHS_SEVENS", "EPOCHS_WIDE", "STAGE", "SAMPLES"), 1),
         "SEEDS": "0 1",
-        "CLASSES": "0 1",
+        "NORMAL": "0 1",
     }
     make = ["make", "-C", makefile.parent, *(f"{k}={v}" for k, v in variables.items())]
     environment = {**os.environ, "PYTHONPATH": str(ROOT)}
