@@ -237,3 +237,18 @@ def test_in_a_folder_only_old_leftovers_are_removed(tmp_path):
         os.utime(path, (time.time() - age,) * 2)
     remove_stale(tmp_path)
     assert os.listdir(tmp_path / "sub") == [fresh.name]
+
+
+def test_what_a_dead_worker_left_in_a_folder_goes_when_another_has_written_it(tmp_path):
+    folder = tmp_path / "out"
+    left, busy = (folder / f".{name}.png.1a2b3c4d.aetool-part.png" for name in "ab")
+    with locked(folder):
+        folder.mkdir()
+        (folder / "b.png").touch()
+        for path in (left, busy):
+            path.touch()
+        os.utime(folder / "b.png", (time.time() - 60,) * 2)  # another run replaces it just now
+        with replacing(folder / "a.png") as temporary:
+            temporary.write_bytes(b"whole")
+        os.utime(left, (time.time() - 60,) * 2)
+    assert set(os.listdir(folder)) == {"a.png", "b.png", busy.name}

@@ -121,7 +121,8 @@ def locked(path: Path, *, part: str = "") -> Iterator[None]:
 
     The lock is a `flock` on a hidden file beside the output (inside it, for a folder whose parent
     cannot be written), so a dead process holds nothing. Temporary files that killed runs left for
-    this output are removed once the lock is held.
+    this output are removed once the lock is held, and in a folder again in the end: a worker on
+    another machine may have died meanwhile.
 
     Args:
         path: the output file or folder; it need not exist.
@@ -150,22 +151,23 @@ def locked(path: Path, *, part: str = "") -> Iterator[None]:
             raise _cannot_write(path, error) from error
         remove_stale(target)
         yield
+        if target.is_dir():
+            remove_stale(target)
 
 
 def remove_stale(path: Path) -> None:
     """Remove temporary files that killed runs left; only for the holder of the output's lock.
 
     Beside a file every temporary file of its name goes. In a folder, where other outputs may be
-    under way, those go that are more than a day old.
+    under way, those go that are more than a day old, or older than the file they were to become.
     """
     target = Path(os.path.realpath(path))
     if target.is_dir():
-        oldest = time.time() - _STALE_SECONDS
         for folder, _, names in os.walk(target):
-            for name in filter(_TEMPORARY.fullmatch, names):
+            for match in filter(None, map(_TEMPORARY.fullmatch, names)):
                 with contextlib.suppress(OSError):
-                    if os.lstat(os.path.join(folder, name)).st_mtime < oldest:
-                        os.unlink(os.path.join(folder, name))
+                    if _is_abandoned(Path(folder, match[0]), Path(folder, match["name"])):
+                        os.unlink(Path(folder, match[0]))
         return
     label = _label(target)
     with contextlib.suppress(OSError):
@@ -173,6 +175,14 @@ def remove_stale(path: Path) -> None:
             match = _TEMPORARY.fullmatch(name)
             if match and match["name"] == label:
                 _remove(target.parent / name)
+
+
+def _is_abandoned(temporary: Path, final: Path) -> bool:
+    written = os.lstat(temporary).st_mtime
+    if written < time.time() - _STALE_SECONDS:
+        return True
+    # Whoever writes the same file again has taken over from its writer.
+    return final.exists() and os.stat(final).st_mtime > written
 
 
 def _remove(path: Path) -> None:
