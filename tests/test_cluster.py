@@ -221,11 +221,12 @@ def test_the_default_finds_what_neighbours_tell_apart(aetool, tmp_path):
     assert plain.json["purity_mean"] < 0.8
 
 
+@pytest.mark.parametrize("width", [6, 60])
 @pytest.mark.parametrize("method", ["manifold", "gmm", "kmeans"])
-def test_a_clustering_is_found_again_in_new_rows(method, aetool, tmp_path):
+def test_a_clustering_is_found_again_in_new_rows(method, width, aetool, tmp_path):
     random = np.random.default_rng(2)
     kind = np.arange(320) % 4
-    points = np.eye(6)[kind] * 9 + random.normal(size=(320, 6))
+    points = np.eye(width)[kind] * 9 + random.normal(size=(320, width))
     np.savez(tmp_path / "old.npz", x=points[:200], y=kind[:200])
     np.savez(tmp_path / "new.npz", x=points[200:], y=kind[200:])
     words = ["-k", 4, "--method", method, "--save", tmp_path / "c.h5", "-q"]

@@ -8,7 +8,7 @@ from aetool.analysis import space
 from aetool.analysis.embedding import _repulsion, embed
 from aetool.analysis.mixture import fit_mixture
 from aetool.analysis.neighbours import firmness, neighbour_graph
-from aetool.analysis.space import map_space, principal_space
+from aetool.analysis.space import map_space, neighbour_space, principal_space
 
 
 def islands(count=240, dimensions=5, seed=0):
@@ -72,6 +72,22 @@ def test_wide_rows_are_reduced_to_their_principal_components():
     assert principal_space(rows).place(rows).shape == (90, space.PRINCIPAL_COMPONENTS)
     narrow = principal_space(rows[:, :9]).place(rows[:, :9])
     assert np.allclose(narrow, rows[:, :9] - rows[:, :9].mean(axis=0), atol=1e-5)
+
+
+def test_wide_rows_are_neighbours_by_direction_on_even_axes():
+    random = np.random.default_rng(0)
+    spread = np.linspace(1, 9, 70)
+    rows = (5 + random.normal(size=(900, 70)) * spread).astype(np.float32)
+    found = neighbour_space(rows)
+    even = (rows - found.mean) @ found.axes.T
+    components = principal_space(rows).place(rows)
+    assert np.allclose(even.std(axis=0), np.sqrt(components.std(axis=0)), rtol=1e-3)
+    reduced = found.reduce(rows)
+    assert np.allclose(np.linalg.norm(reduced, axis=1), 1, atol=1e-5)
+    farther = found.mean + 3 * (rows - found.mean)
+    assert np.allclose(found.reduce(farther.astype(np.float32)), reduced, atol=1e-4)
+    assert not neighbour_space(rows[:, :50]).directions
+    assert np.isfinite(neighbour_space(np.ones((9, 70), np.float32)).reduce(rows)).all()
 
 
 def test_an_edge_pulls_together():

@@ -1,7 +1,7 @@
 """Where clusters are looked for: the latents, their principal components, or a map of them."""
 
 from collections.abc import Callable
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING
 
 import numpy as np
@@ -22,6 +22,14 @@ if TYPE_CHECKING:
 PRINCIPAL_COMPONENTS = 50
 """Wider rows are reduced to so many: the rest is mostly noise, and distances cost less."""
 
+EVENNESS = 0.5
+"""The power of a principal component's standard deviation that is divided out of wide rows before
+their neighbours are sought: 0 leaves the few strongest to decide, 1 lets the noise of the weakest
+decide as much."""
+
+LEAST_VARIANCE = 1e-9
+"""Of the strongest component's; what is weaker counts as this."""
+
 MAP_ROWS = 70_000
 """Rows that a map is made of; of more, so many are drawn, and the others placed among them."""
 
@@ -34,7 +42,10 @@ class Space:
 
     Args:
         mean: float64 (d,), taken off first.
-        axes: float64 (c, d), principal axes; None for rows narrow enough as they are.
+        axes: float64 (c, d), principal axes, for a map of lengths other than one; None for rows
+            narrow enough as they are.
+        directions: whether rows on those axes are brought to length one, so that neighbours are
+            those of the same direction from the mean.
         anchors: float32 (m, c), rows with a known place on the map; None without a map.
         positions: float32 (m, 2), the places.
         index: finds the anchors nearest to a row.
@@ -42,6 +53,7 @@ class Space:
 
     mean: np.ndarray
     axes: np.ndarray | None = None
+    directions: bool = False
     anchors: np.ndarray | None = None
     positions: np.ndarray | None = None
     index: "NearestNeighbors | None" = None
@@ -55,7 +67,11 @@ class Space:
     def reduce(self, rows: np.ndarray) -> np.ndarray:
         """Rows (n, d) as float32 (n, c), before any map."""
         rows = rows - self.mean.astype(np.float32)
-        return rows if self.axes is None else rows @ self.axes.T.astype(np.float32)
+        if self.axes is not None:
+            rows = rows @ self.axes.T.astype(np.float32)
+        if self.directions:
+            rows /= np.maximum(np.linalg.norm(rows, axis=1, keepdims=True), np.float32(1e-30))
+        return rows
 
     def place(self, rows: np.ndarray) -> np.ndarray:
         """The places of rows (n, d), float32 (n, dimensions).
@@ -100,6 +116,25 @@ def principal_space(features: Features) -> Space:
     return Space(found.mean, found.components)
 
 
+def neighbour_space(features: Features) -> Space:
+    """Where rows (n, d) are neighbours that are alike: wide ones by direction, on even axes.
+
+    The latents of a convolutional encoder vary most along few axes, such as a stroke's thickness,
+    that tell nothing of what is in the picture, and in length with its contrast. Narrow rows, such
+    as those of a dense bottleneck, are taken as they are: each of their axes was paid for.
+
+    Raises:
+        FormatError: no rows, or a value that is not a finite number.
+    """
+    if features.shape[1] <= PRINCIPAL_COMPONENTS:
+        return principal_space(features)
+    found = principal_components(features, PRINCIPAL_COMPONENTS)
+    variance = found.explained_variance
+    variance = np.maximum(variance, LEAST_VARIANCE * (variance[0] or 1.0))
+    axes = found.components * (variance ** (-EVENNESS / 2))[:, None]
+    return Space(found.mean, axes, directions=True)
+
+
 def map_space(
     features: Features,
     rng: np.random.Generator,
@@ -117,7 +152,7 @@ def map_space(
     Raises:
         FormatError: no rows, or a value that is not a finite number.
     """
-    plain = principal_space(features)
+    plain = neighbour_space(features)
     count = features.shape[0]
     chosen = np.arange(count)
     if count > MAP_ROWS:
@@ -139,7 +174,7 @@ def map_space(
 def with_map(plain: Space, anchors: np.ndarray, positions: np.ndarray) -> Space:
     """A space without a map, and the map that belongs on it."""
     index = neighbour_index(anchors, min(NEIGHBOURS, len(anchors)))
-    return Space(plain.mean, plain.axes, anchors, positions, index)
+    return replace(plain, anchors=anchors, positions=positions, index=index)
 
 
 def _first_two(anchors: np.ndarray) -> np.ndarray:

@@ -31,6 +31,8 @@ def save_model(path: Path, model: Model, checkpoint: str) -> None:
         parts = ("mean", "axes", "anchors", "positions")
         found = {name: getattr(model.space, name) for name in parts}
         arrays |= {name: values for name, values in found.items() if values is not None}
+        if model.space.directions:
+            arrays["directions"] = np.ones(1)
     write_fitted(path, KIND, Fitted(model.method, checkpoint, arrays))
 
 
@@ -44,7 +46,7 @@ def load_model(path: Path) -> tuple[Model, Fitted]:
     arrays, method = fitted.arrays, fitted.method
     names = {"means"}
     if method != "kmeans":
-        names |= {"weights", "factors", "mean"} | (arrays.keys() & {"axes"})
+        names |= {"weights", "factors", "mean"} | (arrays.keys() & {"axes", "directions"})
     if method == "manifold":
         names |= {"anchors", "positions"}
     if method not in METHODS or not names <= arrays.keys() or arrays["means"].ndim != 2:
@@ -61,6 +63,7 @@ def load_model(path: Path) -> tuple[Model, Fitted]:
             "factors": (k, dimensions, dimensions),
             "mean": (width,),
             "axes": (reduced, width),
+            "directions": (1,),
         }
         if method == "manifold":
             rows = len(arrays["anchors"]) if arrays["anchors"].ndim else 0
@@ -73,7 +76,7 @@ def load_model(path: Path) -> tuple[Model, Fitted]:
             raise damaged(str(path), f"{name} has shape {arrays[name].shape}")
     if method != "kmeans":
         mixture = Mixture(*(arrays[name] for name in ("weights", "means", "factors")))
-        space = Space(arrays["mean"], arrays.get("axes"))
+        space = Space(arrays["mean"], arrays.get("axes"), "directions" in arrays)
         if method == "manifold":
             space = with_map(space, arrays["anchors"], arrays["positions"])
         model = Model(method, mixture, space)
