@@ -12,7 +12,8 @@ TABLE := $(PYTHON) $(dir $(lastword $(MAKEFILE_LIST)))table.py
 TOOLS := $(dir $(lastword $(MAKEFILE_LIST)))
 
 .DELETE_ON_ERROR:
-.SECONDARY:
+# Models stay; what is missing of the rest is made again.
+.PRECIOUS: $(OUT)/%.h5
 .PHONY: all clean
 
 all:

@@ -34,8 +34,8 @@ MODELS = {
     # Two losses, measures of their own, dropout, batch normalisation.
     "vgg-classifier-ae": ["--model", "vgg-classifier-ae", "--set", "widths=4,8", "--set", "dense=8",
                           "--set", "convolutions=1,1", "--set", "rates=0.2,0.2"],
-    # Two networks, each with an optimizer. Not Adam: where batch normalisation follows, a bias has a
-    # gradient of nothing but rounding, which Adam scales up to whole steps; with losses 100-fold
+    # Two networks, each with an optimizer. Not Adam: where batch normalisation follows, a bias has
+    # a gradient of nothing but rounding, which Adam scales up to whole steps; with losses 100-fold
     # the validation, by moving means, then differs by 1e-4 (the curves of training by 1e-8).
     "pix2pix": ["--model", "pix2pix", "--set", "width=2", "--edges", "--size", "16", "--patch", "7",
                 "--loss", "mae", "--optimizer", "sgd:momentum=0.9", "--learning-rate", "0.0002"],

@@ -4,9 +4,9 @@
     python scores.py table CLASS-SEED.json ... > table.md
     python scores.py defects a.json b.json ... > table.md
 
-`measure` scores the pictures of TEST, whose labels say which are normal: those the model was trained
-on, good, or normal. With masks it measures the maps too. `table` has a row for each CLASS, means
-over its files; `defects` a row for each score, and a column for each label of an anomaly.
+`measure` scores the pictures of TEST, whose labels say which are normal: those the model was
+trained on, good, or normal. With masks it measures the maps too. `table` has a row for each CLASS,
+means over its files; `defects` a row for each score, and a column for each label of an anomaly.
 """
 
 import json
