@@ -1,7 +1,7 @@
 """One process, shards and a Dask cluster do the same photographs: are the bytes the same, how fast?
 
     python examples/scale/photographs.py equal photos/ 5000
-    python examples/scale/photographs.py rate photos/ 2000
+    python examples/scale/photographs.py rate photos/ 4000
 
 Needs some thousand photographs and aetool[distributed]. `equal` encodes and colours the first ones
 in one process, in two shards, on two worker processes, and on two of which one is killed half-way,
