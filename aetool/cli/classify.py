@@ -10,7 +10,7 @@ EPILOG = """Examples:
 
   aetool classify photos/ -c model.h5 -o labels.csv
 
-  aetool classify keras:cifar10/test -c model.h5 -o labels.csv --json
+  aetool classify photos/ -c model.h5 -o /dev/null --json
 """
 
 
