@@ -42,10 +42,9 @@ class Space:
 
     Args:
         mean: float64 (d,), taken off first.
-        axes: float64 (c, d), principal axes, for a map of lengths other than one; None for rows
-            narrow enough as they are.
+        axes: float64 (c, d), principal axes, orthogonal; None for rows narrow enough as they are.
         directions: whether rows on those axes are brought to length one, so that neighbours are
-            those of the same direction from the mean.
+            those in the same direction from the mean.
         anchors: float32 (m, c), rows with a known place on the map; None without a map.
         positions: float32 (m, 2), the places.
         index: finds the anchors nearest to a row.
