@@ -24,6 +24,8 @@ from aetool.training.regime import means
 from aetool.training.team import Seat, seat
 
 COMMON = ["sklearn:digits", "--batch-size", "100", "--precision", "float32", "--seed", "3", "-q"]
+PIX2PIX = ["--model", "pix2pix", "--set", "width=2", "--edges", "--size", "16", "--patch", "7",
+           "--loss", "mae"]  # fmt: skip
 MODELS = {
     "conv-ae": ["--model", "conv-ae"],
     # Batch normalisation, gradients shortened and accumulated.
@@ -34,11 +36,9 @@ MODELS = {
     # Two losses, measures of their own, dropout, batch normalisation.
     "vgg-classifier-ae": ["--model", "vgg-classifier-ae", "--set", "widths=4,8", "--set", "dense=8",
                           "--set", "convolutions=1,1", "--set", "rates=0.2,0.2"],
-    # Two networks, each with an optimizer. Not Adam: where batch normalisation follows, a bias has
-    # a gradient of nothing but rounding, which Adam scales up to whole steps; with losses 100-fold
-    # the validation, by moving means, then differs by 1e-4 (the curves of training by 1e-8).
-    "pix2pix": ["--model", "pix2pix", "--set", "width=2", "--edges", "--size", "16", "--patch", "7",
-                "--loss", "mae", "--optimizer", "sgd:momentum=0.9", "--learning-rate", "0.0002"],
+    # Two networks, each with an optimizer: with momentum, and with Adam at the paper's rate.
+    "pix2pix": [*PIX2PIX, "--optimizer", "sgd:momentum=0.9", "--learning-rate", "0.0002"],
+    "pix2pix by Adam": [*PIX2PIX, "--optimizer", "adam:beta_1=0.5", "--learning-rate", "0.0002"],
     # Stages and a penalty of the weights.
     "stacked-ae": ["--model", "stacked-ae", "--set", "widths=2,4", "--set", "kernels=3,3",
                    "--stages", "1"],
@@ -161,6 +161,14 @@ def test_every_family_learns_as_one(name, tmp_path):
     words = [*MODELS[name], "--epochs", "3"]
     alone = train(tmp_path / "alone.h5", words)
     both = train(tmp_path / "both.h5", words, seats=2)
+    if name == "pix2pix by Adam":
+        # Where batch normalisation follows, a bias has a gradient of nothing but rounding, which
+        # Adam scales up to whole steps. Validation, by moving means, sees them: its weighted loss
+        # differs by 1e-4 of itself.
+        alone, both = (
+            {curve: values for curve, values in found.items() if "/val_" not in curve}
+            for found in (alone, both)
+        )
     difference = largest_difference(alone, both)
     print(f"{name}: {difference:.2e}")
     assert difference < 1e-4
