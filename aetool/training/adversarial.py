@@ -30,7 +30,7 @@ class PartlyTrained(keras.Model):
 
     def learn(self, part: keras.Model) -> None:
         """Train the variables of `part`, a model within this one, and no others."""
-        self._learnt = {id(variable) for variable in part.trainable_variables}
+        self._learnt = {id(variable) for variable in learnable(part)}
 
     @property
     def trainable_variables(self):
@@ -47,6 +47,22 @@ class PartlyTrained(keras.Model):
     @property
     def non_trainable_weights(self):
         return [v for v in self.weights if id(v) not in self._learnt]
+
+
+def learnable(model: keras.Model) -> list[keras.Variable]:
+    """The trainable variables of a model, but for the biases that batch normalisation takes away.
+
+    What follows a bias there subtracts the mean, so that its gradient is zero: computed, it is
+    rounding, which an optimizer that divides by the size of the gradients makes whole steps of.
+    """
+    producers = {id(layer.output): layer for layer in model.layers}
+    normalised = [
+        producers[id(layer.input)]
+        for layer in model.layers
+        if isinstance(layer, layers.BatchNormalization)
+    ]
+    idle = {id(layer.bias) for layer in normalised}
+    return [variable for variable in model.trainable_variables if id(variable) not in idle]
 
 
 def real(truth, logits):
@@ -95,7 +111,7 @@ class Adversarial(Regime):
             loss={"reconstruction": PerPicture(loss), "adversarial": PerPicture(real)},
             loss_weights=dict(settings.loss_weights),
         )
-        self.optimizer.build(model.trainable_variables)
+        self.optimizer.build(learnable(model))
 
         judged = StopGradient(name="generated")(generated)
         self._judge_step = PartlyTrained(
@@ -109,7 +125,7 @@ class Adversarial(Regime):
             loss={"real": PerPicture(real), "fake": PerPicture(fake)},
             loss_weights={"real": 0.5, "fake": 0.5},
         )
-        self._judge_optimizer.build(discriminator.trainable_variables)
+        self._judge_optimizer.build(learnable(discriminator))
         self._generator_steps: Stepper = self._generator_step
         self._judge_steps: Stepper = self._judge_step
 
