@@ -57,8 +57,7 @@ IDLE_JUDGE = ("conv[2-3]",)
 def named(model, patterns):
     """Whether each trainable variable of a model is a bias of these layers."""
     return [
-        bool(re.search(rf"({'|'.join(patterns)})/bias$", v.path))
-        for v in model.trainable_variables
+        bool(re.search(rf"({'|'.join(patterns)})/bias$", v.path)) for v in model.trainable_variables
     ]
 
 

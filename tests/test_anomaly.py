@@ -12,7 +12,8 @@ from sklearn.metrics import average_precision_score, roc_auc_score
 from untrained import write_untrained
 
 from aetool.analysis import anomaly
-from aetool.analysis.detectors import SCORES
+from aetool.analysis.detectors import FITTED, SCORES
+from aetool.errors import FormatError
 from aetool.images.decode import fit
 from aetool.images.source import open_source
 from aetool.inference.load import load_model
@@ -323,6 +324,29 @@ def test_a_calibration_that_does_not_fit_together_is_refused(aetool, digits, zer
             write_checkpoint(tmp_path / "m.h5", replace(checkpoint, arrays=arrays))
             refused = aetool(*words)
             assert refused.status == 1 and "the calibration's" in refused.stderr
+
+
+def test_the_combined_score_is_made_of_what_its_file_says(digits, zeros_model, tmp_path):
+    """A model that was calibrated by another rule is judged by that rule."""
+    checkpoint = read_checkpoint(zeros_model)
+    about = checkpoint.metadata["calibration"]
+    assert about["parts"] == list(FITTED)
+    noted = checkpoint.arrays["calibration/scores/mse"]
+    middle = np.median(noted)
+    tail = noted[-max(1, len(noted) // 20) :].mean() - middle
+    path, table = tmp_path / "m.h5", tmp_path / "s.csv"
+
+    def scores(score, parts):
+        metadata = {**checkpoint.metadata, "calibration": {**about, **parts}}
+        write_checkpoint(path, replace(checkpoint, metadata=metadata))
+        score_images(str(digits), table, path, score=score)
+        return np.array([float(row["score"]) for row in read_rows(table)])
+
+    alone = scores("combined", {"parts": ["mse"]})
+    np.testing.assert_allclose(alone, (scores("mse", {}) - middle) / tail, rtol=1e-4)
+    for wrong in ([], ["brightness"], ["elbo"]):
+        with pytest.raises(FormatError, match="no score is combined from"):
+            scores("combined", {"parts": wrong})
 
 
 def test_what_a_score_lacks_is_said(aetool, digits, zeros_model, tmp_path):

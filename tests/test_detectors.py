@@ -5,7 +5,7 @@ import pytest
 from sklearn.mixture import GaussianMixture
 
 from aetool.analysis import normals
-from aetool.analysis.detectors import FITTED, PARTS, Detector, combine, negative_bound
+from aetool.analysis.detectors import FITTED, Detector, combine, negative_bound
 from aetool.analysis.normals import Normals, fit
 from aetool.analysis.texture import texture
 
@@ -145,8 +145,8 @@ def test_the_negative_bound_of_a_perfect_guess_is_the_pictures_entropy():
 
 def test_the_combined_score_does_not_care_for_units():
     rng = np.random.default_rng(9)
-    normal = {name: rng.gamma(2, size=100) for name in PARTS}
-    scores = {name: rng.gamma(4, size=30) for name in PARTS}
+    normal = {name: rng.gamma(2, size=100) for name in FITTED}
+    scores = {name: rng.gamma(4, size=30) for name in FITTED}
     before = combine(scores, normal)
     rescaled = ({n: 1000 * values + 7 for n, values in each.items()} for each in (scores, normal))
     np.testing.assert_allclose(combine(*rescaled), before)

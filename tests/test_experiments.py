@@ -4,6 +4,7 @@ import csv
 import json
 import os
 import re
+import runpy
 import shutil
 import subprocess
 import sys
@@ -18,6 +19,7 @@ from typer.exceptions import TyperException
 
 ROOT = Path(__file__).parents[1]
 EXAMPLES = ROOT / "examples"
+PAINTED = runpy.run_path(str(EXAMPLES / "one-class" / "painted.py"))
 MAKEFILES = sorted(EXAMPLES.glob("*/Makefile"))
 RECIPES = sorted(path.stem for path in (ROOT / "aetool" / "recipes").glob("*.toml"))
 
@@ -147,6 +149,52 @@ def pictures(folder, count, size, halves=1):
     return folder
 
 
+def measured(rng, finds):
+    """Scores as painted.py writes them: one that finds defects so well, and one of noise."""
+    kinds = {"normal": 0, PAINTED["CLEAN"]: 0} | dict.fromkeys(PAINTED["PAINTERS"], finds)
+    return {
+        kind: {"good": list(rng.normal(by, 1, 200)), "noise": list(rng.normal(0, 1, 200))}
+        for kind, by in kinds.items()
+    }
+
+
+def test_a_rule_is_chosen_by_what_finds_painted_defects(tmp_path):
+    rng = np.random.default_rng(0)
+    for name, finds in (("one", 1), ("two", 3)):
+        (tmp_path / name).mkdir()
+        (tmp_path / name / "painted-0.json").write_text(json.dumps(measured(rng, finds)))
+    table = script(
+        "one-class/painted.py", "rules", *(f"{n}={tmp_path / n}" for n in ("one", "two"))
+    ).splitlines()
+    rows = [[cell.strip() for cell in line.strip("|").split("|")] for line in table]
+    assert rows[0] == ["rank", "rule", "mean", "one", "two"]
+    assert [row[1] for row in rows[2:]] == [
+        "alone: good", "highest: good, noise", "mean: good, noise", "alone: noise",
+    ]  # fmt: skip
+    # A shift by d deviations is found with the chance that a normal number is below d / sqrt 2.
+    assert float(rows[2][3]) == pytest.approx(0.760, abs=0.03)
+    assert float(rows[2][4]) == pytest.approx(0.983, abs=0.01)
+    assert float(rows[5][2]) == pytest.approx(0.5, abs=0.03)
+
+
+@pytest.mark.parametrize("channels", [1, 3])
+@pytest.mark.parametrize("kind", PAINTED["PAINTERS"])
+def test_a_picture_differs_where_it_was_painted(kind, channels):
+    rng = np.random.default_rng(0)
+    picture, other = rng.random((2, 20, 30, channels))
+    changed = 0
+    for _ in range(20):
+        found = PAINTED["PAINTERS"][kind](rng, picture, other)
+        assert found.shape == picture.shape
+        assert found.min() >= 0 and found.max() <= 1
+        changed += np.any(np.abs(found - picture) > 0.1, axis=-1).mean() / 20
+    least, most = {
+        "scratch": (0.01, 0.1), "spot": (0.001, 0.05), "pasted": (0.02, 0.2),
+        "missing": (0.02, 0.2), "half": (0.3, 0.65),
+    }.get(kind, (0.7, 1.01))  # fmt: skip
+    assert least < changed < most
+
+
 SMALL = {
     "cifar10-classifier-ae": {"size": 32},
     "colorizer": {"size": 128},
@@ -183,7 +231,9 @@ def test_an_experiment_runs_from_data_to_table(makefile, tmp_path):
         "SEEDS": "0 1",
         "NORMAL": "0 1",
     }
-    make = ["make", "-C", makefile.parent, *(f"{k}={v}" for k, v in variables.items())]
+    goals = ["all", "painted", "rule"] if makefile.parent.name == "one-class" else []
+    variables["PAINTED"] = f"digits={tmp_path / 'build'}"
+    make = ["make", "-C", makefile.parent, *goals, *(f"{k}={v}" for k, v in variables.items())]
     environment = {**os.environ, "PYTHONPATH": str(ROOT)}
     done = subprocess.run(make, capture_output=True, text=True, env=environment)
     assert done.returncode == 0, done.stderr

@@ -2,8 +2,9 @@
 
 import numpy as np
 import pytest
+from scipy.ndimage import gaussian_filter
 
-from aetool.analysis.texture import CHANNELS, texture
+from aetool.analysis.texture import CHANNELS, DARKNESS, SCALES, texture
 
 
 @pytest.mark.parametrize(
@@ -35,3 +36,19 @@ def test_half_the_light_is_nearly_the_same_texture():
     picture = 0.5 + 0.4 * rng.random((64, 64, 1))
     bright, dim = texture(picture), texture(picture / 2)
     assert np.abs(bright - dim).mean() < 0.2 * bright.mean()
+
+
+def test_the_filters_are_derivatives_of_gaussians():
+    """Channel by channel the means that SciPy's convolutions give."""
+    picture = np.random.default_rng(1).random((40, 64, 1))
+    brightness = np.log(picture[..., 0] + DARKNESS)
+    brightness -= brightness.mean()
+    responses = texture(picture)
+    for n, scale in enumerate(SCALES):
+        across, down = (
+            scale**2 * gaussian_filter(brightness, scale, order=order) for order in ((0, 2), (2, 0))
+        )
+        for channel, response in enumerate((across + down, across)):
+            bright = np.maximum(response, 0).reshape(10, 4, 16, 4).mean(axis=(1, 3))
+            found = responses[..., n * CHANNELS // 2 // len(SCALES) + channel]
+            np.testing.assert_allclose(found, bright, atol=1e-5)

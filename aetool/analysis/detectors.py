@@ -5,7 +5,7 @@ time, with what `normals.fit` kept of normal ones, so that no score depends on w
 scored together.
 """
 
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 
 import numpy as np
 
@@ -14,11 +14,10 @@ from aetool.analysis.texture import texture
 from aetool.images.quality import ssim
 
 COMBINED = "combined"
-# What the combined score is made of: one of each kind of feature, from filters, layers, latents.
-PARTS = ("texture", "patch", "mahalanobis")
 # Scores of the network's outputs alone, which need no normal pictures but to be judged by.
 PLAIN = ("mse", "ssim", "elbo")
-FITTED = ("mahalanobis", "knn", "gmm", "patch", "texture")
+# The combined score takes them all: on filters, layers and latents. Nothing is chosen among them.
+FITTED = ("texture", "patch", "mahalanobis", "knn", "gmm")
 # Scores that are the highest value of a map.
 LOCAL = ("patch", "texture")
 SCORES = (COMBINED, *PLAIN, *FITTED)
@@ -163,24 +162,30 @@ def negative_bound(inputs: np.ndarray, outputs: Mapping[str, np.ndarray]) -> flo
     return float(entropy + divergence)
 
 
-def combine(scores: Mapping[str, np.ndarray], normal: Mapping[str, np.ndarray]) -> np.ndarray:
-    """The combined score: the highest of PARTS, each in units of how far normals vary upward.
+def combine(
+    scores: Mapping[str, np.ndarray],
+    normal: Mapping[str, np.ndarray],
+    join: Callable[..., np.ndarray] = np.max,
+) -> np.ndarray:
+    """Several scores as one: the highest, each in units of how far normals vary upward.
 
     The highest, since no defect shows in all of them, and a mean would drown it in the noise of
-    those in which it does not.
+    those in which it does not (defects painted into normal pictures bear this out, see
+    examples/one-class).
 
     Args:
-        scores: {part: float (n,)}.
-        normal: {part: float (m,)}, scores of held-out normal pictures.
+        scores: {name: float (n,)}, of at least one.
+        normal: {name: float (m,)}, of these and perhaps of others, by held-out normal pictures.
+        join: instead of the highest: a function of an array and its axis.
 
     Returns:
-        float64 (n,): of each part 0 is the median of normal pictures, 1 the mean of their upper
+        float64 (n,): of each score 0 is the median of normal pictures, 1 the mean of their upper
         twentieth.
     """
     parts = []
-    for name in PARTS:
+    for name, values in scores.items():
         ascending = np.sort(normal[name])
         middle = np.median(ascending)
         tail = ascending[-max(1, len(ascending) // 20) :].mean() - middle
-        parts.append((np.asarray(scores[name]) - middle) / max(tail, 1e-12))
-    return np.max(parts, axis=0)
+        parts.append((np.asarray(values) - middle) / max(tail, 1e-12))
+    return join(parts, axis=0)

@@ -19,7 +19,7 @@ TEXTURES = 1500
 # Added to every variance, as a share of their mean: an axis along which normals hardly differ must
 # not outweigh all others.
 FLOOR = 0.01
-PLACE_FLOOR = 0.05
+PLACE_FLOOR = 0.001
 
 
 @dataclass(frozen=True, slots=True)

@@ -6,12 +6,15 @@ materials using three-dimensional textons", 2001). On the logarithm of brightnes
 how brightly a part is lit.
 """
 
+from collections.abc import Iterator
+from functools import lru_cache
+
 import numpy as np
-from scipy.ndimage import gaussian_filter
+from scipy.ndimage import gaussian_filter1d
 
 from aetool.images.color import luma
 
-SCALES = (1.0, 2.0, 4.0)
+SCALES = (1.0, 2.0, 4.0, 8.0, 16.0)
 ORIENTATIONS = (0, 45, 90, 135)
 CHANNELS = len(SCALES) * (1 + len(ORIENTATIONS)) * 2
 # Added to brightness in [0, 1]: noise in the dark is no texture.
@@ -34,19 +37,19 @@ def texture(picture: np.ndarray) -> np.ndarray:
     grey = luma(picture) if picture.shape[2] == 3 else picture[..., 0]
     brightness = np.log(grey.astype(np.float32) + np.float32(DARKNESS))
     brightness -= brightness.mean()  # a cut-off filter answers to the level, if only a little
-    rows, columns = (_bounds(side) for side in grey.shape)
-    areas = np.outer(np.diff(rows), np.diff(columns))[..., None]
-    responses = np.stack(list(_responses(brightness)), axis=-1)
-    rectified = np.concatenate([np.maximum(responses, 0), np.maximum(-responses, 0)], axis=-1)
-    sums = np.add.reduceat(rectified, rows[:-1], axis=0)
-    return (np.add.reduceat(sums, columns[:-1], axis=1) / areas).astype(np.float32)
+    responses = np.stack(list(_responses(brightness)))
+    rectified = np.concatenate([np.maximum(responses, 0), np.maximum(-responses, 0)])
+    down, across = (_averages(side) for side in grey.shape)
+    return np.ascontiguousarray(np.moveaxis(down @ rectified @ across.T, 0, -1))
 
 
-def _responses(brightness: np.ndarray):
+def _responses(brightness: np.ndarray) -> Iterator[np.ndarray]:
+    height, width = brightness.shape
     for scale in SCALES:
+        rows = [_derivative(height, scale, order) @ brightness for order in range(3)]
         across, down, both = (
-            gaussian_filter(brightness, scale, order=order) * np.float32(scale * scale)
-            for order in ((0, 2), (2, 0), (1, 1))
+            np.float32(scale * scale) * rows[order] @ _derivative(width, scale, 2 - order).T
+            for order in (0, 2, 1)
         )
         yield across + down
         for angle in np.deg2rad(ORIENTATIONS):
@@ -54,7 +57,20 @@ def _responses(brightness: np.ndarray):
             yield cosine**2 * across + sine**2 * down + 2 * sine * cosine * both
 
 
-def _bounds(side: int) -> np.ndarray:
-    """Where places begin along a side, and its end."""
+@lru_cache(maxsize=64)
+def _derivative(side: int, scale: float, order: int) -> np.ndarray:
+    """A derivative of a Gaussian on a side of a picture, as a matrix: several times faster there
+    than a convolution, whose kernel is longer than the side.
+    """
+    return gaussian_filter1d(np.eye(side, dtype=np.float32), scale, axis=0, order=order)
+
+
+@lru_cache(maxsize=16)
+def _averages(side: int) -> np.ndarray:
+    """The means of a side's places, as a matrix (places, side)."""
     places = max(1, min(PLACES, side // SMALLEST))
-    return np.round(np.linspace(0, side, places + 1)).astype(int)
+    bounds = np.round(np.linspace(0, side, places + 1)).astype(int)
+    lengths = np.diff(bounds)
+    return np.repeat(np.eye(places), lengths, axis=1).astype(np.float32) / lengths[:, None].astype(
+        np.float32
+    )

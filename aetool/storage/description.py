@@ -126,5 +126,6 @@ _RULES: dict[str, Callable[[object], bool]] = {
     "fidelity.bfloat16": _number(-1e3, 1e3),
     "calibration": _is(dict, type(None)),
     "calibration.threshold": _number(-1e308, 1e308),
+    "calibration.parts": _all(_is(str)),
     "calibration.precision": lambda value: value in ("float32", "bfloat16"),
 }

@@ -220,7 +220,8 @@ def _limits(checkpoint: Checkpoint) -> tuple[float, float]:
 def _record(
     checkpoint: Checkpoint, precision: str, arrays: Mapping[str, np.ndarray], measured: Measured
 ) -> None:
-    scores = {**measured.scores, COMBINED: combine(measured.scores, measured.scores)}
+    parts = {name: measured.scores[name] for name in FITTED}
+    scores = {**measured.scores, COMBINED: combine(parts, parts)}
     checkpoint.arrays = {
         **{name: a for name, a in checkpoint.arrays.items() if not name.startswith(PREFIX)},
         **{PREFIX + name: array for name, array in arrays.items()},
@@ -228,6 +229,7 @@ def _record(
     }
     checkpoint.metadata["calibration"] = {
         "score": COMBINED,
+        "parts": list(FITTED),
         "quantile": 1 - FALSE_ALARMS,
         "threshold": threshold(scores[COMBINED]),
         "count": len(scores[COMBINED]),

@@ -6,13 +6,14 @@ from dataclasses import dataclass
 import numpy as np
 
 from aetool.analysis import anomaly
-from aetool.analysis.detectors import COMBINED, FITTED, LOCAL, PARTS, SCORES, combine
+from aetool.analysis.detectors import COMBINED, FITTED, LOCAL, SCORES, combine
 from aetool.errors import UsageError
 from aetool.storage.checkpoint import Checkpoint
 from aetool.tasks.scores import (
     RECALIBRATE,
     available,
     calibration_scores,
+    combined_from,
     default_score,
     fitted_arrays,
 )
@@ -24,27 +25,24 @@ class Judge:
 
     Args:
         score: the score's name.
+        names: of the scores to compute: itself, or those that it is combined from.
         threshold: scores above it are anomalies; None where there is no calibration and none was
             given.
         calibration: the score of held-out normal pictures, ascending; None without a calibration.
-        parts: the same of what the score is combined from.
+        parts: the same of the scores in `names`, as far as there is any.
         precision: the one those were computed in; None without a calibration.
         tile: the side of the tiles that pictures are cut into, or None.
         references: {map: its highest value in nearly all normal pictures}.
     """
 
     score: str
+    names: tuple[str, ...]
     threshold: float | None
     calibration: np.ndarray | None
     parts: Mapping[str, np.ndarray]
     precision: str | None
     tile: int | None
     references: Mapping[str, float]
-
-    @property
-    def names(self) -> tuple[str, ...]:
-        """The scores to compute."""
-        return PARTS if self.score == COMBINED else (self.score,)
 
     @property
     def map(self) -> str:
@@ -55,7 +53,7 @@ class Judge:
         """The one score of a picture."""
         if self.score != COMBINED:
             return scores[self.score]
-        return float(combine({name: [scores[name]] for name in PARTS}, self.parts)[0])
+        return float(combine({name: [scores[name]] for name in self.names}, self.parts)[0])
 
     def p_values(self, values: np.ndarray) -> list[float | None]:
         if self.calibration is None:
@@ -100,7 +98,7 @@ def make_judge(
         raise UsageError(f"no score {score!r}", f"there are {', '.join(SCORES)}")
     if score == "elbo" and score not in available(stored):
         raise UsageError("elbo is a score of variational models, and this one is not")
-    needs = PARTS if score == COMBINED else (score,)
+    needs = combined_from(stored) if score == COMBINED else (score,)
     if set(needs) & set(FITTED) and not (fitted_arrays(stored) and set(needs) <= set(normal)):
         raise UsageError(f"--score {score} needs normal pictures", RECALIBRATE)
     calibrated_tile = about.get("tile")
@@ -119,6 +117,7 @@ def make_judge(
         threshold = _threshold(calibration, false_alarms, tell)
     return Judge(
         score,
+        needs,
         threshold,
         calibration,
         {name: normal[name] for name in needs if name in normal},

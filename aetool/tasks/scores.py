@@ -4,7 +4,7 @@ from collections.abc import Mapping
 
 import numpy as np
 
-from aetool.analysis.detectors import COMBINED, PLAIN, Detector
+from aetool.analysis.detectors import COMBINED, FITTED, PLAIN, Detector
 from aetool.errors import FormatError
 from aetool.storage.checkpoint import Checkpoint
 
@@ -29,6 +29,8 @@ _AXES = {
     "texture/axes": "yxtt",
     "texture/scale": "1",
 }
+# What the combined score of a file that does not say is made of.
+_FIRST_PARTS = ("texture", "patch", "mahalanobis")
 # The labels that mean normal where training had none.
 NORMAL = ("good", "normal")
 
@@ -80,6 +82,19 @@ def available(checkpoint: Checkpoint) -> tuple[str, ...]:
 def default_score(checkpoint: Checkpoint) -> str:
     """Combined where it was calibrated, else the pixel error."""
     return COMBINED if COMBINED in calibration_scores(checkpoint) else "mse"
+
+
+def combined_from(checkpoint: Checkpoint) -> tuple[str, ...]:
+    """The scores that the combined one is made of.
+
+    Raises:
+        FormatError: they are none that this model can give.
+    """
+    about = checkpoint.metadata.get("calibration") or {}
+    parts = tuple(about.get("parts", _FIRST_PARTS))
+    if not parts or not set(parts) <= {*available(checkpoint), *FITTED}:
+        raise FormatError(f"no score is combined from {', '.join(parts) or 'none'}", RECALIBRATE)
+    return parts
 
 
 def measure(

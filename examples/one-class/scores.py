@@ -19,7 +19,7 @@ from pathlib import Path
 import numpy as np
 
 from aetool.analysis.anomaly import FALSE_ALARMS, auroc, threshold
-from aetool.analysis.detectors import COMBINED, FITTED, LOCAL, PARTS, Detector, combine
+from aetool.analysis.detectors import COMBINED, FITTED, LOCAL, Detector, combine
 from aetool.analysis.pixels import PixelScores
 from aetool.images.source import open_source
 from aetool.inference.features import feature_engine
@@ -30,6 +30,7 @@ from aetool.tasks.scores import NORMAL, available, calibration_scores, fitted_ar
 from aetool.tasks.scoring import network_inputs
 
 MAPS = ("mse", *LOCAL)
+ALL = "all"
 
 
 def measure(model: str, test: str, masks: str | None = None) -> dict:
@@ -45,7 +46,8 @@ def measure(model: str, test: str, masks: str | None = None) -> dict:
     normal = checkpoint.metadata["training"]["options"]["only"] or NORMAL
     odd = np.array([label not in normal for label in labels])
     truth = Masks(Path(masks)) if masks else None
-    pixels = {name: PixelScores() for name in MAPS} if masks else {}
+    defects = sorted({label for label in labels if label not in normal})
+    pixels = {name: {each: PixelScores() for each in (ALL, *defects)} for name in MAPS}
 
     started = time.perf_counter()
     values = {name: np.zeros(len(pictures)) for name in names}
@@ -60,11 +62,14 @@ def measure(model: str, test: str, masks: str | None = None) -> dict:
             if truth:
                 size = inputs[n].shape[:2]
                 mask = truth.load(pictures, i, size)
-                for name, counted in pixels.items():
-                    counted.add(restore_map(maps[name], size, size, preprocessing["fit"]), mask)
+                of = (ALL, labels[i]) if odd[i] else (ALL, *defects)
+                for name in MAPS:
+                    found_there = restore_map(maps[name], size, size, preprocessing["fit"])
+                    for each in of:
+                        pixels[name][each].add(found_there, mask)
     seconds = time.perf_counter() - started
 
-    values[COMBINED] = combine({name: values[name] for name in PARTS}, normals)
+    values[COMBINED] = combine({name: values[name] for name in FITTED}, normals)
     results = {}
     for name, scores in values.items():
         limit = threshold(normals[name], FALSE_ALARMS)
@@ -74,12 +79,12 @@ def measure(model: str, test: str, masks: str | None = None) -> dict:
             "found": float((scores[odd] > limit).mean()),
             "labels": {
                 label: auroc(scores[rows], odd[rows])
-                for label in sorted({label for label in labels if label not in normal})
+                for label in defects
                 for rows in [~odd | (np.array(labels) == label)]
             },
         }
-        if name in pixels:
-            results[name]["pixels"] = pixels[name].auroc()
+        if truth and name in MAPS:
+            results[name]["pixels"] = {each: p.auroc() for each, p in pixels[name].items()}
     return {
         "scores": results,
         "calibrated_by": about["count"],
@@ -132,10 +137,11 @@ def table(named: dict[str, list[dict]]) -> list[str]:
 
 
 def defects(runs: list[dict]) -> list[str]:
-    """A row a score: AUROC of pictures over all and by defect, of pixels, and the verdicts."""
+    """A row a score: AUROC over all and by defect, of pictures and of pixels, and the verdicts."""
     first = runs[0]["scores"]
     kinds = list(first[COMBINED]["labels"])
-    lines = head(["score", "all", "each", *kinds, "pixels", "false alarms", "found"])
+    of_pixels = [f"pixels: {kind}" for kind in (ALL, *kinds)]
+    lines = head(["score", "all", "each", *kinds, *of_pixels, "false alarms", "found"])
     for name in first:
         found = [run["scores"][name] for run in runs]
         lines.append(
@@ -145,7 +151,10 @@ def defects(runs: list[dict]) -> list[str]:
                     mean(each["auroc"] for each in found),
                     ", ".join(f"{each['auroc']:.3f}" for each in found),
                     *(mean(each["labels"][kind] for each in found) for kind in kinds),
-                    mean(each["pixels"] for each in found) if "pixels" in found[0] else "",
+                    *(
+                        mean(each["pixels"][kind] for each in found) if "pixels" in found[0] else ""
+                        for kind in (ALL, *kinds)
+                    ),
                     mean(each["false_alarms"] for each in found),
                     mean(each["found"] for each in found),
                 ]
