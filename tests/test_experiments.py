@@ -70,7 +70,7 @@ def test_the_colorizer_is_compared_with_two_others(tmp_path):
     makefile = EXAMPLES / "colorizer" / "Makefile"
     commands = understood(makefile, "comparison", f"OUT={tmp_path / 'build'}")
     trained = [words for words in commands if "train" in words]
-    assert len(trained) == 4  # the colorizer in two rounds
+    assert len(trained) == 5  # the colorizer in three rounds
     assert sum("ab-huber" in words for words in trained) == 1
     assert sum("stl10-colorize" in words for words in trained) == 1
     assert sum("--evaluate" in words for words in commands) == 3

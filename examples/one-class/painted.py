@@ -114,9 +114,8 @@ def pasted(rng: Random, picture: np.ndarray, other: np.ndarray) -> np.ndarray:
 
 def missing(rng: Random, picture: np.ndarray, other: np.ndarray) -> np.ndarray:
     nothing = np.broadcast_to(np.median(picture, axis=(0, 1)), picture.shape)
-    return blend(
-        picture, nothing, corner(rng, picture.shape, piece(rng, picture.shape, 0.1)), BORDER
-    )
+    size = piece(rng, picture.shape, 0.1)
+    return blend(picture, nothing, corner(rng, picture.shape, size), BORDER)
 
 
 def warped(rng: Random, picture: np.ndarray, other: np.ndarray) -> np.ndarray:
@@ -126,10 +125,9 @@ def warped(rng: Random, picture: np.ndarray, other: np.ndarray) -> np.ndarray:
         field = gaussian_filter(rng.normal(size=picture.shape[:2]), side / 8)
         shifts.append(field / np.abs(field).max() * side * rng.uniform(0.08, 0.16))
     where = np.indices(picture.shape[:2]) + shifts
-    channels = [
-        map_coordinates(c, where, order=1, mode="nearest") for c in picture.T.swapaxes(1, 2)
-    ]
-    return np.stack(channels, axis=-1)
+    channels = np.moveaxis(picture, -1, 0)
+    moved = [map_coordinates(channel, where, order=1, mode="nearest") for channel in channels]
+    return np.stack(moved, axis=-1)
 
 
 def half(rng: Random, picture: np.ndarray, other: np.ndarray) -> np.ndarray:

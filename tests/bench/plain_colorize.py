@@ -23,7 +23,7 @@ greys = [Image.open(path).convert("L") for path in paths]
 small = np.stack([np.asarray(grey.resize((width, height))) for grey in greys])
 chances = model.predict(small[..., None].astype(np.float32) / 255)
 sharp = (chances / weights**0.7) ** (1 / 0.7)
-colours = 1.52 * (sharp / sharp.sum(axis=-1, keepdims=True)) @ bins.astype(np.float32)
+colours = 1.48 * (sharp / sharp.sum(axis=-1, keepdims=True)) @ bins.astype(np.float32)
 
 for path, grey, ab in zip(paths, greys, colours, strict=True):
     planes = [Image.fromarray(plane).resize(grey.size) for plane in np.moveaxis(ab, -1, 0)]
