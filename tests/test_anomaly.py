@@ -326,6 +326,19 @@ def test_a_calibration_that_does_not_fit_together_is_refused(aetool, digits, zer
             assert refused.status == 1 and "the calibration's" in refused.stderr
 
 
+def test_a_texture_of_other_filters_is_refused(aetool, digits, zeros_model, tmp_path):
+    checkpoint = read_checkpoint(zeros_model)
+    mean, axes = (checkpoint.arrays[f"calibration/texture/{name}"] for name in ("mean", "axes"))
+    arrays = {
+        **checkpoint.arrays,
+        "calibration/texture/mean": mean[..., :-1],
+        "calibration/texture/axes": axes[..., :-1, :-1],
+    }
+    write_checkpoint(tmp_path / "m.h5", replace(checkpoint, arrays=arrays))
+    refused = aetool("anomaly", digits, "-c", tmp_path / "m.h5", "-o", tmp_path / "s.csv")
+    assert refused.status == 1 and "texture/mean is of other filters" in refused.stderr
+
+
 def test_the_combined_score_is_made_of_what_its_file_says(digits, zeros_model, tmp_path):
     """A model that was calibrated by another rule is judged by that rule."""
     checkpoint = read_checkpoint(zeros_model)

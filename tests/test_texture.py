@@ -4,7 +4,7 @@ import numpy as np
 import pytest
 from scipy.ndimage import gaussian_filter
 
-from aetool.analysis.texture import CHANNELS, DARKNESS, SCALES, texture
+from aetool.analysis.texture import CHANNELS, DARKNESS, PER_SCALE, SCALES, texture
 
 
 @pytest.mark.parametrize(
@@ -15,6 +15,13 @@ def test_places_follow_from_the_size(size, places):
     responses = texture(np.random.default_rng(0).random((*size, 1)))
     assert responses.shape == (*places, CHANNELS)
     assert responses.dtype == np.float32 and responses.min() >= 0
+
+
+def test_fewer_channels_are_those_of_the_finest_scales():
+    picture = np.random.default_rng(2).random((32, 32, 1))
+    whole = texture(picture)
+    rows = np.arange(CHANNELS).reshape(2, len(SCALES), -1)[:, :3].ravel()
+    np.testing.assert_array_equal(texture(picture, 3 * PER_SCALE), whole[..., rows])
 
 
 def test_an_even_picture_has_no_texture():

@@ -94,7 +94,8 @@ class Detector:
                 case "patch":
                     maps[name] = self._bank.distances(outputs["patches"])
                 case "texture":
-                    responses = texture((inputs - self._low) / (self._high - self._low))
+                    channels = self._arrays["texture/mean"].shape[-1]
+                    responses = texture((inputs - self._low) / (self._high - self._low), channels)
                     maps[name] = self._from_places(responses)
             if name in LOCAL:
                 scores[name] = float(maps[name].max())

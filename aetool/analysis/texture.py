@@ -16,7 +16,8 @@ from aetool.images.color import luma
 
 SCALES = (1.0, 2.0, 4.0, 8.0, 16.0)
 ORIENTATIONS = (0, 45, 90, 135)
-CHANNELS = len(SCALES) * (1 + len(ORIENTATIONS)) * 2
+PER_SCALE = (1 + len(ORIENTATIONS)) * 2
+CHANNELS = len(SCALES) * PER_SCALE
 # Added to brightness in [0, 1]: noise in the dark is no texture.
 DARKNESS = 0.1
 # Places across a picture, but for small ones, whose places are SMALLEST pixels wide.
@@ -24,28 +25,30 @@ PLACES = 16
 SMALLEST = 4
 
 
-def texture(picture: np.ndarray) -> np.ndarray:
+def texture(picture: np.ndarray, channels: int = CHANNELS) -> np.ndarray:
     """Filter responses of a picture, averaged over each place.
 
     Args:
         picture: float (h, w, 1) or (h, w, 3) in [0, 1].
+        channels: PER_SCALE for each of the first scales: models calibrated before there were more
+            have fewer.
 
     Returns:
-        float32 (places down, places across, CHANNELS), 0 and up: for each scale the Laplacian and
+        float32 (places down, places across, channels), 0 and up: for each scale the Laplacian and
         the second derivatives across four orientations, bright and dark apart.
     """
     grey = luma(picture) if picture.shape[2] == 3 else picture[..., 0]
     brightness = np.log(grey.astype(np.float32) + np.float32(DARKNESS))
     brightness -= brightness.mean()  # a cut-off filter answers to the level, if only a little
-    responses = np.stack(list(_responses(brightness)))
+    responses = np.stack(list(_responses(brightness, SCALES[: channels // PER_SCALE])))
     rectified = np.concatenate([np.maximum(responses, 0), np.maximum(-responses, 0)])
     down, across = (_averages(side) for side in grey.shape)
     return np.ascontiguousarray(np.moveaxis(down @ rectified @ across.T, 0, -1))
 
 
-def _responses(brightness: np.ndarray) -> Iterator[np.ndarray]:
+def _responses(brightness: np.ndarray, scales: tuple[float, ...]) -> Iterator[np.ndarray]:
     height, width = brightness.shape
-    for scale in SCALES:
+    for scale in scales:
         rows = [_derivative(height, scale, order) @ brightness for order in range(3)]
         across, down, both = (
             np.float32(scale * scale) * rows[order] @ _derivative(width, scale, 2 - order).T

@@ -5,6 +5,7 @@ from collections.abc import Mapping
 import numpy as np
 
 from aetool.analysis.detectors import COMBINED, FITTED, PLAIN, Detector
+from aetool.analysis.texture import CHANNELS, PER_SCALE
 from aetool.errors import FormatError
 from aetool.storage.checkpoint import Checkpoint
 
@@ -68,6 +69,8 @@ def fitted_arrays(checkpoint: Checkpoint) -> dict[str, np.ndarray]:
         known = [lengths.setdefault(*pair) for pair in zip(axes, shape, strict=False)]
         if len(shape) != len(axes) or tuple(known) != shape or 0 in shape:
             raise FormatError(f"the calibration's {name} has shape {shape}", RECALIBRATE)
+    if arrays and lengths["t"] not in range(PER_SCALE, CHANNELS + 1, PER_SCALE):
+        raise FormatError("the calibration's texture/mean is of other filters", RECALIBRATE)
     if arrays and lengths["j"] - lengths["k"] not in (0, 1):
         raise FormatError("the calibration's knn/bank does not fit its latents", RECALIBRATE)
     return arrays
