@@ -16,7 +16,7 @@ from aetool.images.quality import ssim
 COMBINED = "combined"
 # Scores of the network's outputs alone, which need no normal pictures but to be judged by.
 PLAIN = ("mse", "ssim", "elbo")
-# The combined score takes them all: on filters, layers and latents. Nothing is chosen among them.
+# The combined score takes them all: on filters, layers and latents.
 FITTED = ("texture", "patch", "mahalanobis", "knn", "gmm")
 # Scores that are the highest value of a map.
 LOCAL = ("patch", "texture")
