@@ -104,6 +104,40 @@ def test_no_engine_is_made_where_nothing_can_be_read():
     assert stream(Names(), [], load, make_engine, lambda item, outputs: None) == []
 
 
+def test_without_readers_the_calling_thread_reads():
+    threads, failures, seen = set(), [], []
+
+    def load_here(i):
+        threads.add(threading.current_thread())
+        return load_some(i)
+
+    engine = Doubler()
+    for items, outputs in predictions(
+        Names(), range(12), load_here, lambda: engine, failures, workers=0
+    ):
+        seen += [
+            (item.index, float(row[0, 0, 0]))
+            for item, row in zip(items, outputs["twice"], strict=True)
+        ]
+    assert seen == [(i, 2.0 * i) for i in range(12) if i % 5 != 3]
+    assert engine.batches == [4, 4, 2]
+    assert failures == [Failure("picture 3", "torn"), Failure("picture 8", "torn")]
+    assert threads == {threading.main_thread()}
+
+
+def test_without_readers_large_pictures_come_a_few_at_a_time(monkeypatch):
+    monkeypatch.setattr(module, "SIDE_BYTES", 3000)
+
+    def load_large(i):
+        return Item(i, np.full((2, 2, 1), i, np.float32), payload_bytes=1000)
+
+    engine, seen = Doubler(batch_size=8), []
+    for items, _ in predictions(Names(), range(8), load_large, lambda: engine, [], workers=0):
+        seen += [item.index for item in items]
+    assert seen == list(range(8))
+    assert engine.batches == [3, 3, 2]
+
+
 def test_progress_ends_with_all_pictures_done():
     calls = []
     run(range(12), load_some, progress=lambda done, total: calls.append((done, total)))

@@ -95,7 +95,7 @@ def stream(
     Any other exception from `load`, the engine or `finish` ends the stream and propagates, as do
     KeyboardInterrupt and SystemExit: what is being written is completed, what waits is dropped.
     """
-    workers = workers or _processors()
+    workers = workers or processors()
     failures: list[tuple[int, Failure]] = []
     unreadable: list[Failure] = []
     waiting: deque[tuple[Future, Item]] = deque()
@@ -152,12 +152,15 @@ def predictions(
 ) -> Generator[tuple[list[Item], Outputs], None, None]:
     """Yield batches of items and their outputs in input order: for results that need no writers.
 
-    Arguments as in `stream`. Pictures that cannot be read are appended to `failures`, in input
-    order. The yielded items are let go when the next batch is asked for. A batch is smaller than
-    the engine's when pictures are so large that a whole one of them would not fit into the memory
-    bound.
+    Arguments as in `stream`, but `workers` may be 0, and pictures are read in the calling thread:
+    the least work where other threads do the same. Pictures that cannot be read are appended to
+    `failures`, in input order. The yielded items are let go when the next batch is asked for. A
+    batch is smaller than the engine's when pictures are so large that a whole one of them would not
+    fit into the memory bound.
     """
-    reader = _Reader(indices, load, workers or _processors())
+    if workers is None:
+        workers = processors()
+    reader = _Reader(indices, load, workers) if workers else _Inline(indices, load)
     engine = None
     batch: list[Item] = []
     try:
@@ -275,6 +278,37 @@ class _Reader:
             thread.join()
 
 
+class _Inline:
+    """What `_Reader` does, without threads: a picture is loaded when it is taken."""
+
+    def __init__(self, indices: Sequence[int], load: Load):
+        self._indices = indices
+        self._load = load
+        self._held = 0
+        self.taken = 0
+
+    def take(self, *, wait: bool) -> Item | BaseException | None:
+        if self.taken == len(self._indices) or (not wait and self._held >= SIDE_BYTES):
+            return None
+        try:
+            outcome = self._load(self._indices[self.taken])
+        except ImageError as error:
+            outcome = error
+        self.taken += 1
+        if isinstance(outcome, Item):
+            self._held += outcome.nbytes
+        return outcome
+
+    def release(self, held: int) -> None:
+        self._held -= held
+
+    def look_ahead(self, count: int) -> None:
+        """Nothing is read ahead."""
+
+    def stop(self) -> None:
+        """Nothing is under way."""
+
+
 def _in_order(
     source: Source,
     indices: Sequence[int],
@@ -290,7 +324,7 @@ def _in_order(
     return [by_name[name] for name in names if name in by_name]
 
 
-def _processors() -> int:
+def processors() -> int:
     """Processors this process may use, at most 8: more readers only compete with the engine."""
     if hasattr(os, "sched_getaffinity"):
         return min(8, len(os.sched_getaffinity(0)))

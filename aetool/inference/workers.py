@@ -14,14 +14,22 @@ from dataclasses import replace
 from typing import Any
 
 import numpy as np
-from distributed import Client, KilledWorker, WorkerPlugin, as_completed, get_worker
+from distributed import Client, KilledWorker, Worker, WorkerPlugin, as_completed, get_worker
 from distributed.comm import CommClosedError
 
 import aetool
 from aetool.errors import ClusterError, Failure
 from aetool.images.source import Source
 from aetool.inference.precision import resolve_precision
-from aetool.inference.stream import Item, Outputs, Predictor, Progress, predictions, stream
+from aetool.inference.stream import (
+    Item,
+    Outputs,
+    Predictor,
+    Progress,
+    predictions,
+    processors,
+    stream,
+)
 from aetool.inference.workplace import Take, Work
 
 _WAIT_SECONDS = 30  # for the cluster to answer, and for its first worker
@@ -186,10 +194,13 @@ class _Bench(WorkerPlugin):
         self.work = work
         self.name = f"aetool-{uuid.uuid4().hex}"
 
-    def setup(self, worker: object) -> None:
+    def setup(self, worker: Worker) -> None:
         # Before the first engine imports Keras and TensorFlow, as the command line does it.
         os.environ["KERAS_BACKEND"] = "tensorflow"
         os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "3")
+        # As many blocks are done at a time as the worker has threads; more readers and writers than
+        # processors would wait for each other.
+        self.readers = max(1, processors() // worker.state.nthreads)
         self._lock = threading.Lock()
         self._engine: Predictor | None = None
 
@@ -222,7 +233,15 @@ def _finish(name: str, pictures: Source) -> tuple[list[tuple[int, Any]], list[Fa
         results.append((i, result))
 
     everything = range(len(pictures))
-    left_out = stream(pictures, everything, work.load, bench.engine, work.finish, take=take)
+    left_out = stream(
+        pictures,
+        everything,
+        work.load,
+        bench.engine,
+        work.finish,
+        take=take,
+        workers=bench.readers,
+    )
     return results, left_out
 
 
@@ -231,7 +250,8 @@ def _gather(name: str, pictures: Source) -> tuple[list[tuple[list[int], Any]], l
     bench: _Bench = get_worker().plugins[name]
     work = replace(bench.work, pictures=pictures)
     left_out: list[Failure] = []
-    found = predictions(pictures, range(len(pictures)), work.load, bench.engine, left_out)
+    everything = range(len(pictures))
+    found = predictions(pictures, everything, work.load, bench.engine, left_out, workers=0)
     results = [(_indices(items), work.gather(items, outputs)) for items, outputs in found]
     return results, left_out
 
