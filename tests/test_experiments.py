@@ -190,9 +190,23 @@ def test_a_picture_differs_where_it_was_painted(kind, channels):
         changed += np.any(np.abs(found - picture) > 0.1, axis=-1).mean() / 20
     least, most = {
         "scratch": (0.01, 0.1), "spot": (0.001, 0.05), "pasted": (0.02, 0.2),
-        "missing": (0.02, 0.2), "half": (0.3, 0.65),
+        "missing": (0.02, 0.2), "half": (0.3, 0.65), "mirrored": (0.3, 0.65),
+        "shuffled": (0.4, 0.95), "mixed": (0.5, 1.01),
     }.get(kind, (0.7, 1.01))  # fmt: skip
     assert least < changed < most
+
+
+def test_quarters_come_in_another_order_and_none_is_lost():
+    shuffled = PAINTED["PAINTERS"]["shuffled"]
+    picture = np.arange(48.0).reshape(6, 8, 1)
+    found = shuffled(np.random.default_rng(0), picture, picture)
+    assert sorted(found.ravel()) == sorted(picture.ravel())
+    assert not np.array_equal(found, picture)
+
+
+def test_defects_and_other_things_count_alike():
+    worths = dict.fromkeys(PAINTED["DEFECTS"], 0.9) | dict.fromkeys(PAINTED["OTHER_THINGS"], 0.5)
+    assert PAINTED["balanced"](worths) == pytest.approx(0.7)
 
 
 SMALL = {

@@ -1,19 +1,23 @@
-"""Which scores belong together, chosen without an anomaly: by defects painted into normal pictures.
+"""Which scores belong together, chosen without an anomaly: by what is made of normal pictures.
 
     python painted.py measure MODEL.h5 SOURCE > scores.json
     python painted.py rules NAME=FOLDER ... > table.md
     python painted.py show MODEL.h5 SOURCE sheet.png
 
-`measure` takes the pictures of SOURCE that the training of the model held out, paints a defect of
-each kind into them, and scores both. `rules` reads what it wrote into folders as painted-*.json,
-one folder a data set, tries every choice of scores, joined by the highest and by the mean of them,
-and puts first what tells the painted from the clean best: mean AUROC over the data sets, of each
-over its models and kinds. `show` draws a row of each kind.
+`measure` takes the pictures of SOURCE that the training of the model held out, makes another of
+each by every kind of change, and scores both. `rules` reads what it wrote into folders as
+painted-*.json, one folder a data set, tries every choice of scores, joined by the highest and by
+the mean of them, and puts first what tells the changed from the clean best: mean AUROC over the
+data sets, of each over its models, defects and other things counting alike. `show` draws a row of
+each kind.
 
-The kinds are those by which detectors are taught without anomalies: scratches and pieces of another
-picture (Li et al., "CutPaste", 2021; Schlueter et al., "Natural synthetic anomalies", 2022), spots
-and missing pieces (Zavrtanik et al., "DRAEM", 2021), and whole pictures that are turned (Golan and
-El-Yaniv, "Deep anomaly detection using geometric transformations", 2018), warped, or half another.
+Defects lie in one part of a picture: scratches and pieces of another picture (Li et al.,
+"CutPaste", 2021; Schlueter et al., "Natural synthetic anomalies", 2022), spots and missing pieces
+(Zavrtanik et al., "DRAEM", 2021). Other things are whole pictures that show no such object any
+more, by the changes that are known to make them so: turned (Golan and El-Yaniv, "Deep anomaly
+detection using geometric transformations", 2018), its quarters in another order (Tack et al.,
+"CSI", 2020), the mean of two (Zhang et al., "mixup", 2018), half another (Yun et al., "CutMix",
+2019), half its own mirror image, and warped (Simard et al., 2003).
 """
 
 import itertools
@@ -130,10 +134,14 @@ def warped(rng: Random, picture: np.ndarray, other: np.ndarray) -> np.ndarray:
     return np.stack(moved, axis=-1)
 
 
-def half(rng: Random, picture: np.ndarray, other: np.ndarray) -> np.ndarray:
-    axis = int(rng.integers(2))
+def half_of(picture: np.ndarray, other: np.ndarray, axis: int) -> np.ndarray:
+    """The upper or left half of the other, the rest of the picture."""
     part = (slice(None),) * axis + (slice(picture.shape[axis] // 2),)
     return blend(picture, other, part, 2 * BORDER)
+
+
+def half(rng: Random, picture: np.ndarray, other: np.ndarray) -> np.ndarray:
+    return half_of(picture, other, int(rng.integers(2)))
 
 
 def turned(rng: Random, picture: np.ndarray, other: np.ndarray) -> np.ndarray:
@@ -141,9 +149,38 @@ def turned(rng: Random, picture: np.ndarray, other: np.ndarray) -> np.ndarray:
     return painted if painted.shape == picture.shape else np.rot90(picture, 2)
 
 
-PAINTERS: dict[str, Painter] = {
-    painter.__name__: painter for painter in (scratch, spot, pasted, missing, warped, half, turned)
+def shuffled(rng: Random, picture: np.ndarray, other: np.ndarray) -> np.ndarray:
+    """Its quarters in another order; an odd row or column in the middle is left out of the cut."""
+    height, width = (n // 2 for n in picture.shape[:2])
+    parts = [
+        (slice(y, y + height), slice(x, x + width))
+        for y in (0, picture.shape[0] - height)
+        for x in (0, picture.shape[1] - width)
+    ]
+    orders = list(itertools.permutations(range(4)))[1:]  # the first is the order they have
+    painted = picture.copy()
+    for to, source in zip(parts, orders[rng.integers(len(orders))], strict=True):
+        painted[to] = picture[parts[source]]
+    return painted
+
+
+def mixed(rng: Random, picture: np.ndarray, other: np.ndarray) -> np.ndarray:
+    return (picture + other) / 2
+
+
+def mirrored(rng: Random, picture: np.ndarray, other: np.ndarray) -> np.ndarray:
+    """One half of it, and that half's mirror image."""
+    axis = int(rng.integers(2))
+    return half_of(picture, np.flip(picture, axis), axis)
+
+
+DEFECTS: dict[str, Painter] = {
+    painter.__name__: painter for painter in (scratch, spot, pasted, missing)
 }
+OTHER_THINGS: dict[str, Painter] = {
+    painter.__name__: painter for painter in (turned, shuffled, mixed, half, mirrored, warped)
+}
+PAINTERS = DEFECTS | OTHER_THINGS
 
 
 # Scores.
@@ -213,6 +250,13 @@ def worth(measured: dict, names: tuple[str, ...], join: Callable) -> dict[str, f
     }
 
 
+def balanced(worths: dict[str, float]) -> float:
+    """The mean over kinds, defects and other things counting alike however many kinds each has."""
+    return statistics.mean(
+        statistics.mean(worths[kind] for kind in kinds) for kinds in (DEFECTS, OTHER_THINGS)
+    )
+
+
 def rules(sets: dict[str, list[dict]]) -> list[str]:
     """A table of the best rules, and of each score alone."""
     names = list(next(iter(sets.values()))[0]["normal"])
@@ -226,7 +270,7 @@ def rules(sets: dict[str, list[dict]]) -> list[str]:
     for how, chosen in choices:
         join = np.mean if how == "mean" else np.max
         found[how, chosen] = [
-            statistics.mean(statistics.mean(worth(m, chosen, join).values()) for m in measured)
+            statistics.mean(balanced(worth(m, chosen, join)) for m in measured)
             for measured in sets.values()
         ]
     order = sorted(found, key=lambda rule: statistics.mean(found[rule]), reverse=True)
