@@ -12,7 +12,7 @@ from sklearn.metrics import average_precision_score, roc_auc_score
 from untrained import write_untrained
 
 from aetool.analysis import anomaly
-from aetool.analysis.detectors import PARTS, SCORES
+from aetool.analysis.detectors import FITTED, SCORES
 from aetool.errors import FormatError
 from aetool.images.decode import fit
 from aetool.images.source import open_source
@@ -317,7 +317,7 @@ def test_every_score_tells_zeros_from_other_digits(digits, zeros_model, tmp_path
 def test_a_calibration_that_does_not_fit_together_is_refused(aetool, digits, zeros_model, tmp_path):
     checkpoint = read_checkpoint(zeros_model)
     words = ["anomaly", digits, "-c", tmp_path / "m.h5", "-o", tmp_path / "s.csv"]
-    for name in ("knn/bank", "place/bank", "gmm/means", "texture/axes"):
+    for name in ("knn/bank", "patch/bank", "gmm/means", "texture/axes"):
         whole = checkpoint.arrays[f"calibration/{name}"]
         for array in (whole[..., :-2], whole[:0], whole[None]):
             arrays = {**checkpoint.arrays, f"calibration/{name}": array}
@@ -328,11 +328,12 @@ def test_a_calibration_that_does_not_fit_together_is_refused(aetool, digits, zer
 
 def test_a_texture_of_other_filters_is_refused(aetool, digits, zeros_model, tmp_path):
     checkpoint = read_checkpoint(zeros_model)
-    kept = {name: checkpoint.arrays[f"calibration/texture/{name}"] for name in ("mean", "bank")}
-    arrays = checkpoint.arrays | {
-        f"calibration/texture/{name}": array[..., :-1] for name, array in kept.items()
+    mean, axes = (checkpoint.arrays[f"calibration/texture/{name}"] for name in ("mean", "axes"))
+    arrays = {
+        **checkpoint.arrays,
+        "calibration/texture/mean": mean[..., :-1],
+        "calibration/texture/axes": axes[..., :-1, :-1],
     }
-    arrays["calibration/texture/axes"] = arrays["calibration/texture/axes"][..., :-1, :-1]
     write_checkpoint(tmp_path / "m.h5", replace(checkpoint, arrays=arrays))
     refused = aetool("anomaly", digits, "-c", tmp_path / "m.h5", "-o", tmp_path / "s.csv")
     assert refused.status == 1 and "texture/mean is of other filters" in refused.stderr
@@ -342,7 +343,7 @@ def test_the_combined_score_is_made_of_what_its_file_says(digits, zeros_model, t
     """A model that was calibrated by another rule is judged by that rule."""
     checkpoint = read_checkpoint(zeros_model)
     about = checkpoint.metadata["calibration"]
-    assert about["parts"] == list(PARTS)
+    assert about["parts"] == list(FITTED)
     noted = checkpoint.arrays["calibration/scores/mse"]
     middle = np.median(noted)
     tail = noted[-max(1, len(noted) // 20) :].mean() - middle

@@ -10,16 +10,14 @@ from collections.abc import Callable, Mapping
 import numpy as np
 
 from aetool.analysis.anomaly import error_maps
-from aetool.analysis.texture import at_places, texture
+from aetool.analysis.texture import texture
 from aetool.images.quality import ssim
 
 COMBINED = "combined"
 # Scores of the network's outputs alone, which need no normal pictures but to be judged by.
 PLAIN = ("mse", "ssim", "elbo")
-# On filters, layers and latents.
+# The combined score takes them all: on filters, layers and latents.
 FITTED = ("texture", "patch", "mahalanobis", "knn", "gmm")
-# The combined score is the highest of these; the first of them has the map.
-PARTS = ("texture", "patch")
 # Scores that are the highest value of a map.
 LOCAL = ("patch", "texture")
 SCORES = (COMBINED, *PLAIN, *FITTED)
@@ -41,23 +39,6 @@ def whiten(latent: np.ndarray, arrays: Mapping[str, np.ndarray]) -> np.ndarray:
     return np.append(white, np.float32(np.linalg.norm(beyond) / rest))
 
 
-WHITENING = ("mean", "axes", "scale")
-
-
-def white(
-    features: np.ndarray, mean: np.ndarray, axes: np.ndarray, scale: np.ndarray
-) -> np.ndarray:
-    """Features (h, w, c) on axes of unit variance, (h, w, d).
-
-    Args:
-        mean: (h, w, c), or (c,) for all places.
-        axes: (h, w, c, d), or (c, d) for all places, in units of `scale`.
-        scale: (1,).
-    """
-    axes = axes.astype(np.float32, copy=False)
-    return np.matmul((features - mean)[..., None, :], axes)[..., 0, :] * scale[0]
-
-
 class Detector:
     """Scores of one picture at a time.
 
@@ -76,16 +57,7 @@ class Detector:
         self.names = names
         self._low, self._high = limits
         self._arrays = {name: array.astype(np.float32) for name, array in arrays.items()}
-        self._places = {
-            name: _Places(self._arrays, "place" if name == "patch" and self._joint else name)
-            for name in LOCAL
-            if name in names
-        }
-
-    @property
-    def _joint(self) -> bool:
-        """Whether patches are judged together with the texture at their place."""
-        return "place/mean" in self._arrays
+        self._bank = _Bank(self._arrays) if "patch" in names else None
 
     def measure(
         self, inputs: np.ndarray, outputs: Mapping[str, np.ndarray]
@@ -104,9 +76,7 @@ class Detector:
         maps = {"mse": np.sqrt(errors)}
         scores = {}
         if {"mahalanobis", "knn", "gmm"} & set(self.names):
-            latent = whiten(outputs["latents"], self._arrays)
-        if self._places:
-            features = self._features(inputs, outputs)
+            white = whiten(outputs["latents"], self._arrays)
         for name in self.names:
             match name:
                 case "mse":
@@ -116,41 +86,41 @@ class Detector:
                 case "elbo":
                     scores[name] = negative_bound(inputs, outputs)
                 case "mahalanobis":
-                    scores[name] = float(np.linalg.norm(latent))
+                    scores[name] = float(np.linalg.norm(white))
                 case "knn":
-                    scores[name] = self._neighbours(latent)
+                    scores[name] = self._neighbours(white)
                 case "gmm":
-                    scores[name] = self._improbability(latent)
-                case "patch" | "texture":
-                    maps[name] = self._places[name].distances(features[name])
-                    scores[name] = float(maps[name].max())
+                    scores[name] = self._improbability(white)
+                case "patch":
+                    maps[name] = self._bank.distances(outputs["patches"])
+                case "texture":
+                    channels = self._arrays["texture/mean"].shape[-1]
+                    responses = texture((inputs - self._low) / (self._high - self._low), channels)
+                    maps[name] = self._from_places(responses)
+            if name in LOCAL:
+                scores[name] = float(maps[name].max())
         return scores, maps
 
-    def _features(
-        self, inputs: np.ndarray, outputs: Mapping[str, np.ndarray]
-    ) -> dict[str, np.ndarray]:
-        """What LOCAL scores look at: (h, w, c), each place's."""
-        channels = self._arrays["texture/mean"].shape[-1]
-        features = {"texture": texture((inputs - self._low) / (self._high - self._low), channels)}
-        if "patch" in self._places:
-            patches = outputs["patches"]
-            if self._joint:
-                patches = at_places(patches, features["texture"].shape[:2])
-                main = (patches - self._arrays["patch/mean"]) @ self._arrays["patch/axes"]
-                patches = np.concatenate([features["texture"], main], axis=-1)
-            features["patch"] = patches
-        return features
+    def _from_places(self, responses: np.ndarray) -> np.ndarray:
+        """Mahalanobis distance (h, w) of texture (h, w, c) from the normal one of each place.
 
-    def _neighbours(self, latent: np.ndarray) -> float:
+        As in Defard et al., "PaDiM: a patch distribution modeling framework for anomaly detection
+        and localization" (2021).
+        """
+        offsets = responses - self._arrays["texture/mean"]
+        white = np.matmul(offsets[..., None, :], self._arrays["texture/axes"])[..., 0, :]
+        return np.linalg.norm(white, axis=-1) * self._arrays["texture/scale"][0]
+
+    def _neighbours(self, white: np.ndarray) -> float:
         """The mean distance of the nearest normals."""
-        distances = np.linalg.norm(self._arrays["knn/bank"] - latent, axis=1)
+        distances = np.linalg.norm(self._arrays["knn/bank"] - white, axis=1)
         nearest = min(NEIGHBOURS, len(distances))
         return float(np.partition(distances, nearest - 1)[:nearest].mean())
 
-    def _improbability(self, latent: np.ndarray) -> float:
+    def _improbability(self, white: np.ndarray) -> float:
         """The negative logarithm of the density under the mixture, in nats."""
         precisions = self._arrays["gmm/precisions"]  # (k, d, d), upper triangular
-        point = latent[: precisions.shape[1]]
+        point = white[: precisions.shape[1]]
         offsets = point - self._arrays["gmm/means"]
         scaled = np.einsum("kd,kde->ke", offsets, precisions)
         volumes = np.log(np.diagonal(precisions, axis1=1, axis2=2)).sum(axis=1)
@@ -160,35 +130,25 @@ class Detector:
         return float(0.5 * len(point) * np.log(2 * np.pi) - density)
 
 
-class _Places:
-    """Features of normal pictures, by their place.
+class _Bank:
+    """Patches of normal pictures, by their place.
 
-    How far those of a picture are from the nearest normal ones at their place, in units of how
-    normal ones vary there: the neighbours of Roth et al., "Towards total recall in industrial
-    anomaly detection" (2022), under the covariances of Defard et al., "PaDiM: a patch distribution
-    modeling framework for anomaly detection and localization" (2021).
-
-    Args:
-        arrays: what `normals.fit` made. Files of earlier fits have one covariance for the patches
-            of all places, or no textures but their mean.
-        name: of those arrays.
+    How far a patch is from the nearest normal one at its place: after Roth et al., "Towards total
+    recall in industrial anomaly detection" (2022), with the features of a network that has seen
+    nothing but normals.
     """
 
-    def __init__(self, arrays: Mapping[str, np.ndarray], name: str):
-        one = np.ones(1, np.float32)
-        self._whitening = [arrays.get(f"{name}/{part}", one) for part in WHITENING]
-        self._bank = arrays.get(f"{name}/bank")  # (h, w, m, d)
-        if self._bank is not None:
-            self._squares = (self._bank * self._bank).sum(axis=-1)
+    def __init__(self, arrays: Mapping[str, np.ndarray]):
+        self._mean, self._axes = arrays["patch/mean"], arrays["patch/axes"]
+        self._bank = arrays["patch/bank"]  # (h, w, m, d)
+        self._squares = (self._bank * self._bank).sum(axis=-1)
 
-    def distances(self, features: np.ndarray) -> np.ndarray:
-        """float32 (h, w) of the features (h, w, c) of one picture."""
-        points = white(features, *self._whitening)  # (h, w, d)
-        squares = (points * points).sum(axis=-1)
-        if self._bank is not None:
-            products = np.matmul(self._bank, points[..., None])[..., 0]  # (h, w, m)
-            squares += (self._squares - 2 * products).min(axis=-1)
-        return np.sqrt(np.maximum(squares, 0))
+    def distances(self, patches: np.ndarray) -> np.ndarray:
+        """float32 (h, w) of the patches (h, w, c) of one picture."""
+        points = (patches - self._mean) @ self._axes  # (h, w, d)
+        products = np.matmul(self._bank, points[..., None])[..., 0]  # (h, w, m)
+        nearest = (self._squares - 2 * products).min(axis=-1)
+        return np.sqrt(np.maximum(nearest + (points * points).sum(axis=-1), 0))
 
 
 def negative_bound(inputs: np.ndarray, outputs: Mapping[str, np.ndarray]) -> float:

@@ -6,14 +6,14 @@ import numpy as np
 from sklearn.covariance import ledoit_wolf
 from sklearn.mixture import GaussianMixture
 
-from aetool.analysis.detectors import WHITENING, white, whiten
+from aetool.analysis.detectors import whiten
 
 # Bounds on what is kept: it is stored with the model.
 LATENT_AXES = 256
 LATENT_ROWS = 2048
 MIXTURE_AXES = 32
 MIXTURE_GAUSSIANS = 5
-PATCH_AXES = 8
+PATCH_AXES = 32
 BANK_ROWS = 2**16
 TEXTURES = 1500
 # Added to every variance, as a share of their mean: an axis along which normals hardly differ must
@@ -28,13 +28,13 @@ class Normals:
 
     Args:
         latents: float32 (n, d).
-        textures: float32 (k, h, w, t), of at most TEXTURES of them.
-        patches: float32 (k, h, w, c), of the same ones at the same places.
+        patches: float32 (m, h, w, c), of at most `bank_pictures` of them.
+        textures: float32 (k, h, w, c), of at most TEXTURES of them.
     """
 
     latents: np.ndarray
-    textures: np.ndarray
     patches: np.ndarray
+    textures: np.ndarray
 
 
 def bank_pictures(height: int, width: int) -> int:
@@ -54,8 +54,8 @@ def fit(normals: Normals, seed: int = 0) -> dict[str, np.ndarray]:
     """
     return {
         **_fit_latents(normals.latents, seed),
-        **_fit_places("texture", normals.textures, _spread(normals.textures)),
-        **_fit_patches(normals),
+        **_fit_patches(normals.patches),
+        **_fit_places(normals.textures),
     }
 
 
@@ -94,46 +94,39 @@ def _fit_latents(latents: np.ndarray, seed: int) -> dict[str, np.ndarray]:
     }
 
 
-def _fit_patches(normals: Normals) -> dict[str, np.ndarray]:
-    """The principal axes of patches, and those beside the texture at each place."""
-    spread = _spread(normals.patches)
-    rows = normals.patches.reshape(-1, len(spread)).astype(np.float32)
-    mean = rows.mean(axis=0)
+def _fit_patches(patches: np.ndarray) -> dict[str, np.ndarray]:
+    """Patches (m, h, w, c) on their principal axes, in units of their spread."""
+    rows = patches.reshape(-1, patches.shape[-1]).astype(np.float32)
+    mean, spread = rows.mean(axis=0), _spread(rows)
     rows = (rows - mean) / spread
-    _, axes = np.linalg.eigh(rows.T.astype(np.float64) @ rows / len(rows))
-    axes = np.float32(axes[:, ::-1][:, :PATCH_AXES]) / spread[:, None]
-    main = (normals.patches - mean) @ axes
-    places = np.concatenate([normals.textures, main], axis=-1)
-    # Each in its own units: a floor for the one must not be above the other.
-    spread = np.concatenate([_spread(normals.textures), _spread(main)])
-    return {"patch/mean": mean, "patch/axes": axes, **_fit_places("place", places, spread)}
+    variances, axes = np.linalg.eigh(rows.T.astype(np.float64) @ rows / len(rows))
+    variances, axes = variances[::-1][:PATCH_AXES], axes[:, ::-1][:, :PATCH_AXES]
+    axes = np.float32(axes / np.sqrt(np.maximum(variances, 0) + FLOOR)) / spread[:, None]
+    bank = (patches[: bank_pictures(*patches.shape[1:3])] - mean) @ axes
+    return {
+        "patch/mean": mean,
+        "patch/axes": axes,
+        "patch/bank": np.ascontiguousarray(bank.transpose(1, 2, 0, 3)).astype(np.float16),
+    }
 
 
-def _fit_places(name: str, features: np.ndarray, spread: np.ndarray) -> dict[str, np.ndarray]:
-    """A Gaussian for the features (k, h, w, c) of each place, and some of them in its units.
-
-    Args:
-        spread: (c,), units in which all channels are alike.
-    """
-    mean = features.mean(axis=0)  # (h, w, c)
-    offsets = np.moveaxis((features - mean) / spread, 0, 2).astype(np.float64)  # (h, w, k, c)
+def _fit_places(textures: np.ndarray) -> dict[str, np.ndarray]:
+    """A Gaussian for the texture at each place."""
+    spread = _spread(textures.reshape(-1, textures.shape[-1]))
+    mean = textures.mean(axis=0)  # (h, w, c)
+    offsets = np.moveaxis((textures - mean) / spread, 0, 2).astype(np.float64)  # (h, w, k, c)
     covariance = np.swapaxes(offsets, 2, 3) @ offsets / offsets.shape[2]
     covariance += PLACE_FLOOR * np.eye(len(spread))
-    axes = np.linalg.cholesky(np.linalg.inv(covariance)) / spread[:, None]
-    scale = np.abs(axes).max()
-    arrays = {
-        f"{name}/mean": np.float32(mean),
-        f"{name}/scale": np.float32([scale]),
-        f"{name}/axes": (axes / scale).astype(np.float16),
+    whiten_places = np.linalg.cholesky(np.linalg.inv(covariance)) / spread[:, None]
+    scale = np.abs(whiten_places).max()
+    return {
+        "texture/mean": np.float32(mean),
+        "texture/scale": np.float32([scale]),
+        "texture/axes": (whiten_places / scale).astype(np.float16),
     }
-    kept = features[: bank_pictures(*features.shape[1:3])]
-    bank = [white(row, *(arrays[f"{name}/{part}"] for part in WHITENING)) for row in kept]
-    return {**arrays, f"{name}/bank": np.stack(bank, axis=2).astype(np.float16)}
 
 
-def _spread(features: np.ndarray) -> np.ndarray:
-    """The standard deviation of each channel, the last axis, kept from zero: a filter may be
-    silent in normals.
-    """
-    variances = features.reshape(-1, features.shape[-1]).astype(np.float32).var(axis=0)
+def _spread(rows: np.ndarray) -> np.ndarray:
+    """The standard deviation of each column, kept from zero: a filter may be silent in normals."""
+    variances = rows.var(axis=0)
     return np.sqrt(variances + FLOOR * variances.mean() + np.float32(1e-12))

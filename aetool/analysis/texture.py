@@ -68,31 +68,6 @@ def _derivative(side: int, scale: float, order: int) -> np.ndarray:
     return gaussian_filter1d(np.eye(side, dtype=np.float32), scale, axis=0, order=order)
 
 
-def at_places(features: np.ndarray, places: tuple[int, int]) -> np.ndarray:
-    """Features of another grid, averaged over the area of each place.
-
-    Args:
-        features: float (h, w, c).
-        places: (down, across), fewer or more than there are.
-
-    Returns:
-        float32 (places down, places across, c).
-    """
-    down, across = (_shares(*pair) for pair in zip(features.shape[:2], places, strict=True))
-    rows = np.tensordot(down, features.astype(np.float32), axes=1)
-    return np.ascontiguousarray(np.moveaxis(np.tensordot(across, rows, axes=(1, 1)), 0, 1))
-
-
-@lru_cache(maxsize=16)
-def _shares(side: int, places: int) -> np.ndarray:
-    """The share (places, side) of each place that lies in each unit of a side."""
-    bounds = np.linspace(0, side, places + 1)
-    units = np.arange(side)
-    low = np.maximum(bounds[:-1, None], units)
-    high = np.minimum(bounds[1:, None], units + 1)
-    return np.float32(np.maximum(high - low, 0) * places / side)
-
-
 @lru_cache(maxsize=16)
 def _averages(side: int) -> np.ndarray:
     """The means of a side's places, as a matrix (places, side)."""

@@ -8,9 +8,9 @@ from pathlib import Path
 import numpy as np
 
 from aetool.analysis.anomaly import FALSE_ALARMS, threshold
-from aetool.analysis.detectors import COMBINED, FITTED, PARTS, Detector, combine
-from aetool.analysis.normals import TEXTURES, Normals, fit
-from aetool.analysis.texture import CHANNELS, at_places, texture
+from aetool.analysis.detectors import COMBINED, FITTED, Detector, combine
+from aetool.analysis.normals import TEXTURES, Normals, bank_pictures, fit
+from aetool.analysis.texture import texture
 from aetool.errors import Failure, UsageError
 from aetool.images.augment import augment
 from aetool.images.source import Source
@@ -29,7 +29,6 @@ Rows = Callable[[], Iterator[tuple[np.ndarray, Mapping[str, np.ndarray]]]]
 # Pictures, or tiles of them, that are fitted, and held-out ones that are scored; of more, so many
 # chosen at random.
 LEARNT = 5000
-PLACE_BYTES = 2**28  # of what is kept of their places until it is fitted
 HELD_OUT = 5000
 FOLDS = 5
 PASSES = 2
@@ -132,22 +131,28 @@ class _Sample:
     Args:
         latents: (n, d).
         of_latents: (n,), which picture each is of.
-        places: (k, h, w, CHANNELS + c), their textures and patches.
-        of_places: (k,).
+        patches: (m, h, w, c).
+        of_patches: (m,).
+        textures: (k, h, w, c), of other ones.
+        of_textures: (k,).
         count: of all the pictures.
     """
 
     latents: np.ndarray
     of_latents: np.ndarray
-    places: np.ndarray
-    of_places: np.ndarray
+    patches: np.ndarray
+    of_patches: np.ndarray
+    textures: np.ndarray
+    of_textures: np.ndarray
     count: int
 
     def normals(self, chosen: np.ndarray) -> Normals:
         """The features of the pictures that `chosen`, bool (count,), takes."""
-        places = self.places[chosen[self.of_places]]
-        latents = self.latents[chosen[self.of_latents]]
-        return Normals(latents, places[..., :CHANNELS], places[..., CHANNELS:])
+        return Normals(
+            self.latents[chosen[self.of_latents]],
+            self.patches[chosen[self.of_patches]],
+            self.textures[chosen[self.of_textures]],
+        )
 
 
 class _Reservoir:
@@ -168,7 +173,7 @@ class _Reservoir:
         """Take a row, or pass it by without making it."""
         place = self._seen if self._seen < self._size else int(self._rng.integers(self._seen + 1))
         self._seen += 1
-        if place == len(self.rows) < self._size:
+        if place == len(self.rows):
             self.rows.append(row())
             self.owners.append(owner)
         elif place < self._size:
@@ -177,26 +182,20 @@ class _Reservoir:
 
 def _sample(rows: Rows, limits: tuple[float, float], seed: int) -> _Sample:
     low, high = limits
-
-    def places(tile: np.ndarray, patches: np.ndarray) -> np.ndarray:
-        responses = texture((tile - low) / (high - low))
-        return np.concatenate([responses, at_places(patches, responses.shape[:2])], axis=-1)
-
-    latents, kept = _Reservoir(LEARNT, seed), None
+    latents, textures, patches = _Reservoir(LEARNT, seed), _Reservoir(TEXTURES, seed), None
     count = 0
     for inputs, outputs in rows():
-        if kept is None:
-            size = places(inputs[0], outputs["patches"][0]).nbytes
-            kept = _Reservoir(max(1, min(TEXTURES, PLACE_BYTES // size)), seed)
-        for tile, latent, patches in zip(
-            inputs, outputs["latents"], outputs["patches"], strict=True
-        ):
+        patches = patches or _Reservoir(bank_pictures(*outputs["patches"].shape[1:3]), seed)
+        tiles = zip(inputs, outputs["latents"], outputs["patches"], strict=True)
+        for tile, latent, patch in tiles:
             latents.offer(latent.copy, count)
-            kept.offer(partial(places, tile, patches), count)
+            patches.offer(patch.copy, count)
+            textures.offer(partial(texture, (tile - low) / (high - low)), count)
         count += 1
-    if kept is None:
+    if patches is None:
         raise UsageError("no normal picture can be read")
-    return _Sample(*latents.arrays(), *kept.arrays(), count)
+    kept = [part for each in (latents, patches, textures) for part in each.arrays()]
+    return _Sample(*kept, count)
 
 
 def _measure_all(rows: Rows, detector: Callable[[int], Detector]) -> Measured:
@@ -221,7 +220,7 @@ def _limits(checkpoint: Checkpoint) -> tuple[float, float]:
 def _record(
     checkpoint: Checkpoint, precision: str, arrays: Mapping[str, np.ndarray], measured: Measured
 ) -> None:
-    parts = {name: measured.scores[name] for name in PARTS}
+    parts = {name: measured.scores[name] for name in FITTED}
     scores = {**measured.scores, COMBINED: combine(parts, parts)}
     checkpoint.arrays = {
         **{name: a for name, a in checkpoint.arrays.items() if not name.startswith(PREFIX)},
@@ -230,7 +229,7 @@ def _record(
     }
     checkpoint.metadata["calibration"] = {
         "score": COMBINED,
-        "parts": list(PARTS),
+        "parts": list(FITTED),
         "quantile": 1 - FALSE_ALARMS,
         "threshold": threshold(scores[COMBINED]),
         "count": len(scores[COMBINED]),

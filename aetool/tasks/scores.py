@@ -13,8 +13,8 @@ PREFIX = "calibration/"
 SCORES = "calibration/scores"
 RECALIBRATE = "calibrate it with: aetool anomaly --calibrate NORMALS -c OLD.h5 -o NEW.h5"
 # What `fit` gives, a letter an axis: latents of length d on k axes (j with what is beyond them), a
-# mixture of g Gaussians on e; textures of t channels at y x x places of m pictures; patches of c
-# channels on p axes, and f channels of both together.
+# mixture of g Gaussians on e; patches of c channels on p axes, at h x w places of m pictures;
+# textures of t channels at y x x places.
 _AXES = {
     "latent/mean": "d",
     "latent/axes": "dk",
@@ -23,21 +23,13 @@ _AXES = {
     "gmm/weights": "g",
     "gmm/means": "ge",
     "gmm/precisions": "gee",
+    "patch/mean": "c",
+    "patch/axes": "cp",
+    "patch/bank": "hwmp",
     "texture/mean": "yxt",
     "texture/axes": "yxtt",
     "texture/scale": "1",
-    "patch/mean": "c",
-    "patch/axes": "cp",
 }
-_NEIGHBOURS = {
-    "texture/bank": "yxmt",
-    "place/mean": "yxf",
-    "place/axes": "yxff",
-    "place/scale": "1",
-    "place/bank": "yxmf",
-}
-# In the place of those: patches at h x w places of their own.
-_EARLIER = {"patch/bank": "hwmp"}
 # What the combined score of a file that does not say is made of.
 _FIRST_PARTS = ("texture", "patch", "mahalanobis")
 # The labels that mean normal where training had none.
@@ -72,16 +64,13 @@ def fitted_arrays(checkpoint: Checkpoint) -> dict[str, np.ndarray]:
         if name.startswith(PREFIX) and not name.startswith(SCORES)
     }
     lengths: dict[str, int] = {"1": 1}
-    expected = _AXES | (_EARLIER if "patch/bank" in arrays else _NEIGHBOURS)
-    for name, axes in expected.items() if arrays else ():
+    for name, axes in _AXES.items() if arrays else ():
         shape = arrays[name].shape if name in arrays else ()
         known = [lengths.setdefault(*pair) for pair in zip(axes, shape, strict=False)]
         if len(shape) != len(axes) or tuple(known) != shape or 0 in shape:
             raise FormatError(f"the calibration's {name} has shape {shape}", RECALIBRATE)
     if arrays and lengths["t"] not in range(PER_SCALE, CHANNELS + 1, PER_SCALE):
         raise FormatError("the calibration's texture/mean is of other filters", RECALIBRATE)
-    if "f" in lengths and lengths["f"] != lengths["t"] + lengths["p"]:
-        raise FormatError("the calibration's place/mean is of other features", RECALIBRATE)
     if arrays and lengths["j"] - lengths["k"] not in (0, 1):
         raise FormatError("the calibration's knn/bank does not fit its latents", RECALIBRATE)
     return arrays
