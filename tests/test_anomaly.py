@@ -19,6 +19,7 @@ from aetool.images.source import open_source
 from aetool.inference.load import load_model
 from aetool.storage.checkpoint import read_checkpoint, write_checkpoint
 from aetool.tasks.anomaly import score_images
+from aetool.tasks.calibration import _Reservoir
 
 
 def read_rows(path):
@@ -434,3 +435,15 @@ def test_masks_measure_the_maps_and_the_report_shows_them(aetool, tmp_path):
     (tmp_path / "ground_truth" / "scratch" / "0_mask.png").write_bytes(b"")
     torn = aetool(*words, *options, "--json")
     assert torn.status == 1 and torn.json["failed"][0]["path"] == "scratch/0.png"
+
+
+def test_of_more_rows_than_are_kept_each_has_the_same_chance():
+    kept = []
+    for seed in range(400):
+        rows = _Reservoir(3, seed)
+        for owner in range(12):
+            rows.offer(lambda owner=owner: np.array([owner]), owner)
+        values, owners = rows.arrays()
+        assert len(owners) == 3 and np.array_equal(values[:, 0], owners)
+        kept += owners.tolist()
+    assert np.bincount(kept, minlength=12) / 400 == pytest.approx(np.full(12, 3 / 12), abs=0.08)

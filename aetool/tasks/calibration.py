@@ -173,7 +173,7 @@ class _Reservoir:
         """Take a row, or pass it by without making it."""
         place = self._seen if self._seen < self._size else int(self._rng.integers(self._seen + 1))
         self._seen += 1
-        if place == len(self.rows):
+        if place == len(self.rows) < self._size:
             self.rows.append(row())
             self.owners.append(owner)
         elif place < self._size:
