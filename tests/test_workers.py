@@ -5,6 +5,7 @@ import pickle
 import shutil
 import signal
 import sys
+from types import SimpleNamespace
 
 import numpy as np
 import pytest
@@ -16,6 +17,7 @@ from aetool.images.source import open_source
 from aetool.tasks.encode import encode_images
 
 distributed = pytest.importorskip("distributed")
+workers = pytest.importorskip("aetool.inference.workers")
 
 
 @pytest.fixture(scope="module")
@@ -65,6 +67,18 @@ def both(aetool, cluster, *command):
         timeless = {k: v for k, v in done.json.items() if not k.startswith("seconds")}
         results.append(timeless)
     return results
+
+
+# Threads.
+
+
+@pytest.mark.parametrize("threads, helpers", [(1, 8), (2, 4), (5, 0), (8, 0), (16, 0)])
+def test_a_workers_blocks_share_eight_processors(monkeypatch, threads, helpers):
+    monkeypatch.setattr(workers, "processors", lambda: 8)
+    monkeypatch.setattr(os, "environ", {})
+    bench = workers._Bench(work=None)
+    bench.setup(SimpleNamespace(state=SimpleNamespace(nthreads=threads)))
+    assert bench.helpers == helpers
 
 
 # What travels.

@@ -198,9 +198,10 @@ class _Bench(WorkerPlugin):
         # Before the first engine imports Keras and TensorFlow, as the command line does it.
         os.environ["KERAS_BACKEND"] = "tensorflow"
         os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "3")
-        # As many blocks are done at a time as the worker has threads; more readers and writers than
-        # processors would wait for each other.
-        self.readers = max(1, processors() // worker.state.nthreads)
+        # As many blocks are done at a time as the worker has threads. Where those are as many as
+        # the processors, helpers beside them would only wait for each other.
+        share = processors() // worker.state.nthreads
+        self.helpers = share if share > 1 else 0
         self._lock = threading.Lock()
         self._engine: Predictor | None = None
 
@@ -240,7 +241,7 @@ def _finish(name: str, pictures: Source) -> tuple[list[tuple[int, Any]], list[Fa
         bench.engine,
         work.finish,
         take=take,
-        workers=bench.readers,
+        workers=max(1, bench.helpers),
     )
     return results, left_out
 
@@ -251,7 +252,9 @@ def _gather(name: str, pictures: Source) -> tuple[list[tuple[list[int], Any]], l
     work = replace(bench.work, pictures=pictures)
     left_out: list[Failure] = []
     everything = range(len(pictures))
-    found = predictions(pictures, everything, work.load, bench.engine, left_out, workers=0)
+    found = predictions(
+        pictures, everything, work.load, bench.engine, left_out, workers=bench.helpers
+    )
     results = [(_indices(items), work.gather(items, outputs)) for items, outputs in found]
     return results, left_out
 
