@@ -12,7 +12,7 @@ from sklearn.metrics import average_precision_score, roc_auc_score
 from untrained import write_untrained
 
 from aetool.analysis import anomaly
-from aetool.analysis.detectors import FITTED, SCORES
+from aetool.analysis.detectors import PARTS, SCORES
 from aetool.errors import FormatError
 from aetool.images.decode import fit
 from aetool.images.source import open_source
@@ -344,7 +344,7 @@ def test_the_combined_score_is_made_of_what_its_file_says(digits, zeros_model, t
     """A model that was calibrated by another rule is judged by that rule."""
     checkpoint = read_checkpoint(zeros_model)
     about = checkpoint.metadata["calibration"]
-    assert about["parts"] == list(FITTED)
+    assert about["parts"] == list(PARTS)
     noted = checkpoint.arrays["calibration/scores/mse"]
     middle = np.median(noted)
     tail = noted[-max(1, len(noted) // 20) :].mean() - middle

@@ -16,8 +16,10 @@ from aetool.images.quality import ssim
 COMBINED = "combined"
 # Scores of the network's outputs alone, which need no normal pictures but to be judged by.
 PLAIN = ("mse", "ssim", "elbo")
-# The combined score takes them all: on filters, layers and latents.
 FITTED = ("texture", "patch", "mahalanobis", "knn", "gmm")
+# The combined score is of these: on normal pictures alone they told painted defects, and kinds that
+# were kept out of what is fitted, best from the rest (see examples/one-class).
+PARTS = ("texture", "knn", "gmm")
 # Scores that are the highest value of a map.
 LOCAL = ("patch", "texture")
 SCORES = (COMBINED, *PLAIN, *FITTED)

@@ -8,7 +8,7 @@ from pathlib import Path
 import numpy as np
 
 from aetool.analysis.anomaly import FALSE_ALARMS, threshold
-from aetool.analysis.detectors import COMBINED, FITTED, Detector, combine
+from aetool.analysis.detectors import COMBINED, FITTED, PARTS, Detector, combine
 from aetool.analysis.normals import TEXTURES, Normals, bank_pictures, fit
 from aetool.analysis.texture import texture
 from aetool.errors import Failure, UsageError
@@ -220,7 +220,7 @@ def _limits(checkpoint: Checkpoint) -> tuple[float, float]:
 def _record(
     checkpoint: Checkpoint, precision: str, arrays: Mapping[str, np.ndarray], measured: Measured
 ) -> None:
-    parts = {name: measured.scores[name] for name in FITTED}
+    parts = {name: measured.scores[name] for name in PARTS}
     scores = {**measured.scores, COMBINED: combine(parts, parts)}
     checkpoint.arrays = {
         **{name: a for name, a in checkpoint.arrays.items() if not name.startswith(PREFIX)},
@@ -229,7 +229,7 @@ def _record(
     }
     checkpoint.metadata["calibration"] = {
         "score": COMBINED,
-        "parts": list(FITTED),
+        "parts": list(PARTS),
         "quantile": 1 - FALSE_ALARMS,
         "threshold": threshold(scores[COMBINED]),
         "count": len(scores[COMBINED]),

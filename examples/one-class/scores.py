@@ -19,7 +19,7 @@ from pathlib import Path
 import numpy as np
 
 from aetool.analysis.anomaly import FALSE_ALARMS, auroc, threshold
-from aetool.analysis.detectors import COMBINED, FITTED, LOCAL, Detector, combine
+from aetool.analysis.detectors import COMBINED, FITTED, LOCAL, PARTS, Detector, combine
 from aetool.analysis.pixels import PixelScores
 from aetool.images.source import open_source
 from aetool.inference.features import feature_engine
@@ -69,7 +69,7 @@ def measure(model: str, test: str, masks: str | None = None) -> dict:
                         pixels[name][each].add(found_there, mask)
     seconds = time.perf_counter() - started
 
-    values[COMBINED] = combine({name: values[name] for name in FITTED}, normals)
+    values[COMBINED] = combine({name: values[name] for name in PARTS}, normals)
     results = {}
     for name, scores in values.items():
         limit = threshold(normals[name], FALSE_ALARMS)
