@@ -7,6 +7,7 @@ from aetool.tasks.plan import make_plan, parse_loss_weights, parse_numbers
 from aetool.tasks.recipes import read_recipe, recipe_names
 
 PARAMETERS = {
+    "clusters": ("sklearn:digits", 93_233),
     "mnist-ae": ("sklearn:digits", 4_385),
     "mnist-vae": ("sklearn:digits", 5_285),
     "mnist-unet-small": ("sklearn:digits", 32_885),

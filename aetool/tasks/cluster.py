@@ -1,5 +1,6 @@
 """Group latents into clusters, score them against known labels, show and keep what was found."""
 
+import time
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import ExitStack
 from dataclasses import dataclass
@@ -50,6 +51,7 @@ class ClusterResult:
         purity_mean, purity_std, accuracy_mean, nmi_mean, ari_mean: over the repeats, against the
             labels; None without labels or where undefined.
         failed: pictures that should be shown and cannot.
+        seconds: for all repeats, reading and showing included.
     """
 
     k: int
@@ -65,6 +67,7 @@ class ClusterResult:
     nmi_mean: float | None
     ari_mean: float | None
     failed: tuple[Failure, ...]
+    seconds: float
 
 
 def cluster_latents(
@@ -117,6 +120,7 @@ def cluster_latents(
         SourceError: the pictures to show cannot be found.
         OutputError: an output cannot be written.
     """
+    started = time.perf_counter()
     if plot or page:
         # Drawing takes longer to import than most latents to cluster.
         from aetool.plots.style import check_figure_path
@@ -181,6 +185,7 @@ def cluster_latents(
             nmi_mean=_mean([normalized_mutual_information(table) for table in tables]),
             ari_mean=_mean([adjusted_rand_index(table) for table in tables]),
             failed=tuple(dict.fromkeys(failed)),
+            seconds=time.perf_counter() - started,
         )
 
 
