@@ -111,3 +111,13 @@ def test_a_mixture_tells_a_narrow_cluster_from_a_wide_one_about_it():
     inverse = mixture.factors[labels[400]] @ mixture.factors[labels[400]].T
     apart = rows[400] - mixture.means[labels[400]]
     assert distances[400] == pytest.approx(np.sqrt(apart @ inverse @ apart), rel=1e-5)
+
+
+def test_a_mixture_in_the_plane_is_likelier_than_what_k_means_leads_to():
+    """Long bars beside each other, which k-means cuts across."""
+    random = np.random.default_rng(0)
+    rows = np.concatenate([random.normal((0, 2 * i), (6, 0.4), (400, 2)) for i in range(6)])
+    for seed in range(3):
+        _, likelihood = fit_mixture(rows, 6, np.random.default_rng(seed))
+        _, by_k_means = fit_mixture(rows, 6, np.random.default_rng(seed), restarts=10)
+        assert likelihood > by_k_means + 0.02

@@ -11,8 +11,13 @@ from aetool.analysis.rows import Features, take
 if TYPE_CHECKING:
     from sklearn.mixture import GaussianMixture
 
-RESTARTS = 10
+RESTARTS = 20
+"""In the plane. Each from seeds of k-means++ alone: what k-means makes of them is nearly always the
+same, and likelier mixtures are missed."""
+
 RESTARTS_WIDE = 3
+"""Elsewhere, where a pass costs more and seeds alone lie too far from the answer: from k-means."""
+
 RESTART_ROWS = 10_000
 """Restarts are compared by their likelihood on so many rows; the best goes on over FIT_ROWS."""
 
@@ -76,16 +81,17 @@ def fit_mixture(
         rows: (n, d), n at least k and at least 2.
         k: Gaussians.
         rng: draws the rows to fit and the starts.
-        restarts: without it RESTARTS in the plane, RESTARTS_WIDE above.
+        restarts: so many, from k-means; without it RESTARTS in the plane, RESTARTS_WIDE above.
 
     Returns:
         The mixture, and its mean log-likelihood a row.
     """
     count, dimensions = rows.shape
-    if restarts is None:
-        restarts = RESTARTS if dimensions <= 3 else RESTARTS_WIDE
     few = _drawn(rows, RESTART_ROWS, rng)
-    start = _fit(few, k, rng, n_init=restarts)
+    if restarts is None and dimensions <= 3:
+        start = _fit(few, k, rng, n_init=RESTARTS, init_params="k-means++")
+    else:
+        start = _fit(few, k, rng, n_init=restarts or RESTARTS_WIDE)
     if count > len(few):
         start = _fit(
             _drawn(rows, FIT_ROWS, rng),
