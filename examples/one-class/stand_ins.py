@@ -276,6 +276,22 @@ def worth(measured: dict, names: tuple[str, ...], join: Callable) -> float:
     )
 
 
+def mean_of_means(values: list[list[float]]) -> float:
+    """Of sets that count alike, however many trainings are in each."""
+    return statistics.mean(map(statistics.mean, values))
+
+
+def lead(first: list[list[float]], other: list[list[float]]) -> tuple[float, float]:
+    """How far one rule is ahead of another, and the standard error of that.
+
+    Args:
+        first, other: what a rule is worth by each training of each set.
+    """
+    apart = [[a - b for a, b in zip(*pair, strict=True)] for pair in zip(first, other, strict=True)]
+    variances = (statistics.variance(each) / len(each) for each in apart if len(each) > 1)
+    return mean_of_means(apart), sum(variances) ** 0.5 / len(apart)
+
+
 def rules(sets: dict[str, list[dict]]) -> list[str]:
     """A table of the best rules, and of each score alone."""
     first = next(iter(sets.values()))[0]
@@ -290,17 +306,20 @@ def rules(sets: dict[str, list[dict]]) -> list[str]:
     for how, chosen in choices:
         join = np.mean if how == "mean" else np.max
         found[how, chosen] = [
-            statistics.mean(worth(each, chosen, join) for each in measured)
-            for measured in sets.values()
+            [worth(each, chosen, join) for each in measured] for measured in sets.values()
         ]
-    order = sorted(found, key=lambda rule: statistics.mean(found[rule]), reverse=True)
+    order = sorted(found, key=lambda rule: mean_of_means(found[rule]), reverse=True)
     alone = [rule for rule in order[LISTED:] if rule[0] == "alone"]
-    lines = [f"| rank | rule | mean | {' | '.join(sets)} |", "|---" * (3 + len(sets)) + "|"]
+    lines = [
+        f"| rank | rule | mean | {' | '.join(sets)} | behind the first (standard error) |",
+        "|---" * (4 + len(sets)) + "|",
+    ]
     for rule in (*order[:LISTED], *alone):
-        values = [statistics.mean(found[rule]), *found[rule]]
+        values = [mean_of_means(found[rule]), *map(statistics.mean, found[rule])]
+        behind, error = lead(found[order[0]], found[rule])
         name = f"{rule[0]}: {', '.join(rule[1])}"
         cells = [str(order.index(rule) + 1), name, *(f"{value:.4f}" for value in values)]
-        lines.append(f"| {' | '.join(cells)} |")
+        lines.append(f"| {' | '.join(cells)} | {behind:.4f} ({error:.4f}) |")
     return lines
 
 
