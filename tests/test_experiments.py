@@ -169,12 +169,15 @@ def test_a_rule_is_chosen_by_what_stands_in_for_anomalies(tmp_path):
     rng = np.random.default_rng(0)
     for name, finds in (("one", 1), ("two", 3)):
         (tmp_path / name).mkdir()
-        (tmp_path / name / "stand-ins-0.json").write_text(json.dumps(measured(rng, finds)))
+        for training in range(3):
+            found = json.dumps(measured(rng, finds))
+            (tmp_path / name / f"stand-ins-{training}.json").write_text(found)
     table = script(
         "one-class/stand_ins.py", "rules", *(f"{n}={tmp_path / n}" for n in ("one", "two"))
     ).splitlines()
     rows = [[cell.strip() for cell in line.strip("|").split("|")] for line in table]
-    assert rows[0] == ["rank", "rule", "mean", "one", "two"]
+    behind = "behind the first (standard error)"
+    assert rows[0] == ["rank", "rule", "mean", "one", "two", behind]
     assert [row[1] for row in rows[2:]] == [
         "alone: good", "highest: good, noise", "mean: good, noise", "alone: noise",
     ]  # fmt: skip
@@ -183,6 +186,18 @@ def test_a_rule_is_chosen_by_what_stands_in_for_anomalies(tmp_path):
     assert float(rows[2][3]) == pytest.approx((0.760 + 0.5) / 2, abs=0.03)
     assert float(rows[2][4]) == pytest.approx((0.983 + 0.5) / 2, abs=0.03)
     assert float(rows[5][2]) == pytest.approx(0.5, abs=0.03)
+    assert rows[2][5] == "0.0000 (0.0000)"
+    gap, error = rows[5][5].rstrip(")").split(" (")
+    assert float(gap) == pytest.approx(float(rows[2][2]) - float(rows[5][2]), abs=2e-4)
+    assert 0 < float(error) < 0.02
+
+
+def test_how_far_a_rule_leads_is_of_the_same_trainings_and_of_sets_that_count_alike():
+    first, other = [[0.9, 0.8, 0.7], [0.5]], [[0.8, 0.8, 0.6], [0.4]]
+    gap, error = STAND_INS["lead"](first, other)
+    assert gap == pytest.approx((0.2 / 3 + 0.1) / 2)
+    # Differences 0.1, 0, 0.1: variance 0.01 / 3, of their mean a third of it, halved by two sets.
+    assert error == pytest.approx((0.01 / 9) ** 0.5 / 2)
 
 
 @pytest.mark.parametrize("channels", [1, 3])
