@@ -30,7 +30,7 @@ from scipy.ndimage import gaussian_filter
 from sklearn.cluster import KMeans
 
 from aetool.analysis.anomaly import auroc
-from aetool.analysis.detectors import FITTED, Detector, combine
+from aetool.analysis.detectors import FITTED, PARTS, Detector, combine
 from aetool.analysis.normals import TEXTURES, Normals, bank_pictures, fit
 from aetool.analysis.texture import texture
 from aetool.images.source import Source, open_source
@@ -293,7 +293,7 @@ def lead(first: list[list[float]], other: list[list[float]]) -> tuple[float, flo
 
 
 def rules(sets: dict[str, list[dict]]) -> list[str]:
-    """A table of the best rules, and of each score alone."""
+    """A table of the best rules, of each score alone, and of what the program combines."""
     first = next(iter(sets.values()))[0]
     names = list(next(iter(first["defects"].values()))["clean"])
     choices = [
@@ -309,12 +309,13 @@ def rules(sets: dict[str, list[dict]]) -> list[str]:
             [worth(each, chosen, join) for each in measured] for measured in sets.values()
         ]
     order = sorted(found, key=lambda rule: mean_of_means(found[rule]), reverse=True)
-    alone = [rule for rule in order[LISTED:] if rule[0] == "alone"]
+    shown = ("alone", ("highest", PARTS))
+    others = [rule for rule in order[LISTED:] if rule[0] in shown or rule in shown]
     lines = [
         f"| rank | rule | mean | {' | '.join(sets)} | behind the first (standard error) |",
         "|---" * (4 + len(sets)) + "|",
     ]
-    for rule in (*order[:LISTED], *alone):
+    for rule in (*order[:LISTED], *others):
         values = [mean_of_means(found[rule]), *map(statistics.mean, found[rule])]
         behind, error = lead(found[order[0]], found[rule])
         name = f"{rule[0]}: {', '.join(rule[1])}"
