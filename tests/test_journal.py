@@ -63,3 +63,22 @@ def test_a_table_with_other_columns_is_refused_and_kept(tmp_path):
     with pytest.raises(OutputError, match="other columns"):
         Journal(path, HEADER)
     assert path.read_bytes() == before
+
+
+@pytest.mark.parametrize(
+    ("name", "before"),
+    [
+        ("t.csv", b"one precious line, no line end"),
+        ("t.csv", b'an odd "quote\nand a line\n'),
+        ("t.csv", b"path,label\na.png,cat\ntorn"),
+        ("t.csv", b"\x89PNG\r\n\x1a\n\0\0"),
+        ("t.jsonl", b'{"mine": 1}\n{"mine": 2}'),
+        ("t.jsonl", b"no JSON"),
+        ("t.jsonl", b"3\n"),
+    ],
+)
+def test_nothing_is_cut_off_a_file_that_is_another_thing(tmp_path, name, before):
+    (tmp_path / name).write_bytes(before)
+    with pytest.raises(OutputError, match="other columns"):
+        Journal(tmp_path / name, HEADER)
+    assert (tmp_path / name).read_bytes() == before

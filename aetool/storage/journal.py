@@ -1,6 +1,7 @@
 """A table that grows run by run: what is in it stays, whatever ends a run."""
 
 import contextlib
+import json
 import os
 from collections.abc import Iterable, Iterator, Sequence
 from pathlib import Path
@@ -28,16 +29,15 @@ class Journal:
         with self._reported():
             path.parent.mkdir(parents=True, exist_ok=True)
             self._file = os.open(path, os.O_RDWR | os.O_CREAT | os.O_APPEND, 0o666)
-            os.ftruncate(self._file, self._whole())
-            begin = encode_header(path, self._header)
-            if os.fstat(self._file).st_size == 0:
-                self._write(begin)
-            elif os.pread(self._file, len(begin), 0) != begin:
+            if not self._is_ours():  # nothing is cut off somebody else's file
                 os.close(self._file)
                 raise OutputError(
                     f"{path} has other columns than --append writes",
                     f"name a new file; its columns would be {','.join(self._header)}",
                 )
+            os.ftruncate(self._file, self._whole())
+            if os.fstat(self._file).st_size == 0:
+                self._write(encode_header(path, self._header))
 
     def rows(self) -> Iterator[dict[str, str]]:
         """The rows that are there, every cell as text."""
@@ -62,6 +62,24 @@ class Journal:
         except (OSError, OutputError):
             os.ftruncate(self._file, before)
             raise
+
+    def _is_ours(self) -> bool:
+        """Whether the file begins as this table does, as far as it goes."""
+        header = encode_header(self._path, self._header)
+        with open(self._path, "rb") as stream:
+            first = stream.readline()
+        torn = not first.endswith(b"\n")  # it is all there is
+        if header:
+            return first == header or (torn and header.startswith(first))
+        if torn:
+            row = encode_rows(self._path, self._header, [[None] * len(self._header)])
+            named = row[: row.index(b":") + 1]
+            return named.startswith(first[: len(named)])
+        try:
+            row = json.loads(first)
+        except ValueError:
+            return False
+        return isinstance(row, dict) and tuple(row) == self._header
 
     def _whole(self) -> int:
         """Bytes up to the end of the last whole row; a line end inside quotes ends none."""
