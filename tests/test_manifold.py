@@ -58,6 +58,13 @@ def test_odd_rows_have_a_map(rows):
     assert np.isfinite(places).all()
 
 
+@pytest.mark.parametrize(("rows", "columns"), [(60, 8), (100, 256), (300, 64)])
+def test_rows_without_neighbours_to_speak_of_do_not_end_in_one_point(rows, columns):
+    noise = np.random.default_rng(0).random((rows, columns), np.float32)
+    places = map_space(noise, np.random.default_rng(0))[1]
+    assert len(np.unique(places.round(3), axis=0)) > 0.9 * rows
+
+
 def test_rows_beyond_the_sample_join_their_kind(monkeypatch):
     monkeypatch.setattr(space, "MAP_ROWS", 100)
     rows, kind = islands()

@@ -20,6 +20,10 @@ STEPS = 300
 START = 1e-2
 """Standard deviation of the first axis at the start: so small that nothing is torn apart."""
 
+LEAST_PULL = 1.0
+"""Where rows have no neighbours to speak of, as in noise, a harder pull draws all into one point.
+It is halved, down to that of t-SNE, until they stay further apart than at the start."""
+
 GRID_STEP = 0.35
 GRID_NODES = (48, 768)
 """Nodes a side of the grid: no fewer and no more; a wide map gets a coarser grid."""
@@ -38,6 +42,18 @@ def embed(
     Returns:
         float32 (n, 2) about the origin.
     """
+    pull = PULL
+    while True:
+        places = _laid_out(graph, start, pull, progress)
+        if pull <= LEAST_PULL or places.std() > START:
+            return places
+        pull /= 2
+
+
+def _laid_out(
+    graph: csr_array, start: np.ndarray, pull: float, progress: Callable[[float], None] | None
+) -> np.ndarray:
+    """`embed` by one pull."""
     n = graph.shape[0]
     upper = triu(graph, k=1, format="coo")
     pulls = (upper.data / (2 * upper.data.sum())).astype(np.float32)  # of both directions: 1
@@ -50,14 +66,14 @@ def embed(
     speed = np.zeros_like(places)
     gains = np.ones_like(places)
     for step in range(STEPS):
-        pull = FIRST_PULL if step < FIRST_STEPS else PULL
+        harder = FIRST_PULL * pull / PULL if step < FIRST_STEPS else pull
         apart = edges @ places
         apart *= (pulls / (1 + np.einsum("ij,ij->i", apart, apart)))[:, None]
-        slope = pull * (together @ apart) - _repulsion(places)
+        slope = harder * (together @ apart) - _repulsion(places)
         same = slope * speed < 0  # downhill still
         gains = np.maximum(np.where(same, gains + np.float32(0.2), gains * np.float32(0.8)), 0.01)
         speed *= 0.5 if step < FIRST_STEPS else 0.8
-        speed -= np.float32(n / pull) * gains * slope
+        speed -= np.float32(n / harder) * gains * slope
         places += speed
         places -= places.mean(axis=0)
         if progress:
