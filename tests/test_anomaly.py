@@ -18,6 +18,7 @@ from aetool.images.decode import fit
 from aetool.images.source import open_source
 from aetool.inference.load import load_model
 from aetool.storage.checkpoint import read_checkpoint, write_checkpoint
+from aetool.tasks import judge
 from aetool.tasks.anomaly import score_images
 from aetool.tasks.calibration import _Reservoir
 
@@ -167,6 +168,9 @@ def test_a_threshold_is_a_threshold(aetool, digits, zeros_model, tmp_path):
     assert more > aetool(*words, "--false-alarms", "0.05").json["anomalies"]
     both = aetool(*words, "--false-alarms", "0.5", "--threshold", "1")
     assert both.status == 2
+    never = aetool(*words, "--threshold", "nan", "--fail-on-anomaly")
+    assert never.status == 2
+    assert "nan is no score" in never.stderr
 
 
 def _scored(aetool, words, table):
@@ -175,10 +179,36 @@ def _scored(aetool, words, table):
 
 
 def test_a_rate_too_small_is_said_in_one_line(aetool, digits, zeros_model, tmp_path):
+    said: list[str] = []
     words = ["-c", zeros_model, "-o", tmp_path / "s.csv", "--false-alarms", "0.0001"]
     done = aetool("anomaly", digits, *words)
     assert done.status == 0
     assert "cannot promise fewer false alarms" in done.stderr
+    # The rate that goes without saying is no other.
+    few = judge._threshold(np.arange(20.0), None, said.append)
+    assert few == 19
+    assert "20 calibration scores cannot promise" in said[0]
+
+
+def test_scores_do_not_replace_what_they_are_made_of(aetool, digits, zeros_model, tmp_path):
+    model = tmp_path / "model.h5"
+    model.write_bytes(zeros_model.read_bytes())
+    done = aetool("anomaly", digits, "-c", model, "-o", model)
+    assert done.status == 2
+    assert "its result would replace it" in done.stderr
+    # A table that is none is not cut either.
+    done = aetool("anomaly", digits, "-c", zeros_model, "-o", model, "--append")
+    assert done.status == 1
+    assert model.read_bytes() == zeros_model.read_bytes()
+
+
+def test_a_report_of_nothing_is_said_to_be_missing(aetool, digits, zeros_model, tmp_path):
+    words = ["anomaly", digits, "-c", zeros_model, "-o", tmp_path / "s.csv", "--append"]
+    assert aetool(*words).status == 0
+    done = aetool(*words, "--report", tmp_path / "r.png")
+    assert done.status == 0
+    assert "r.png was not drawn" in done.stderr
+    assert not (tmp_path / "r.png").exists()
 
 
 def test_without_calibration_there_are_scores_only(aetool, digits, zeros_model, tmp_path):

@@ -348,4 +348,7 @@ def test_a_keras_set_out_of_reach_says_where_to_put_the_file(monkeypatch):
     monkeypatch.setenv("KERAS_HOME", "/cache")
     with pytest.raises(SourceError, match="URL fetch failure") as caught:
         open_source("keras:cifar10/train")
+    # A part that there is not is told without the network.
+    with pytest.raises(SourceError, match="no part called tst"):
+        open_source("keras:cifar10/tst")
     assert "/cache/datasets/cifar-10" in caught.value.hint

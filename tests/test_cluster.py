@@ -457,3 +457,43 @@ def test_a_value_that_is_no_number_is_one_line(aetool, tmp_path, bad):
         done = aetool("cluster", tmp_path / "a.npy", "-k", "2")
     assert done.status == 1 and "row 0 of the latents" in done.stderr
     assert len(done.stderr.splitlines()) == 2
+
+
+@pytest.mark.parametrize("how", ["copy", "link", "symlink"])
+def test_pictures_are_never_sorted_anew_in_their_own_folder(aetool, animals, tmp_path, how):
+    words = ["-k", 3, "-o", tmp_path / "c.csv", "-q", "--copy-as", how]
+    folder = tmp_path / "sorted"
+    assert aetool("cluster", animals[0], *words, "--copy-to", folder).status == 0
+    latents = tmp_path / "one.h5"
+    assert aetool("encode", folder / "cluster-00", "--pixels", "-o", latents, "-q").status == 0
+    before = {path: path.read_bytes() for path in folder.rglob("*.png")}
+    done = aetool("cluster", latents, "-k", 2, *words[2:], "--copy-to", folder)
+    assert done.status == 2
+    assert "lies where --copy-to would sort it anew" in done.stderr
+    assert {path: path.read_bytes() for path in folder.rglob("*.png")} == before
+    # Elsewhere they may be split.
+    again = aetool("cluster", latents, "-k", 2, *words[2:], "--copy-to", tmp_path / "parts")
+    assert again.status == 0, again.stderr
+
+
+def test_clusters_do_not_replace_their_latents_or_each_other(aetool, animals, tmp_path):
+    latents = animals[0]
+    before = latents.read_bytes()
+    kept = tmp_path / "kept.h5"
+    words = ["-k", 3, "-o", tmp_path / "c.csv", "--save", kept]
+    assert aetool("cluster", latents, *words).status == 0
+    for replacing in (
+        ["cluster", latents, "-k", 3, "-o", latents],
+        ["cluster", latents, "-k", 3, "--save", tmp_path / "." / latents.name],
+        ["cluster", latents, "--apply", kept, "-o", kept],
+        ["pca", latents, "-o", latents],
+    ):
+        done = aetool(*replacing)
+        assert done.status == 2, replacing
+        assert "its result would replace it" in done.stderr
+    twice = aetool("pca", latents, "-o", tmp_path / "p.csv", "--save", tmp_path / "p.csv")
+    assert twice.status == 2
+    assert "is given for two outputs" in twice.stderr
+    assert latents.read_bytes() == before
+    assert aetool("info", latents).status == 0
+    assert "is a clustering" in aetool("info", kept).stderr

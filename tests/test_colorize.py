@@ -374,6 +374,20 @@ def test_evaluate_takes_the_inputs_colours_as_the_truth(aetool, colorizer, tmp_p
     assert (np.ptp(strip[:, :64], axis=-1) == 0).all()
     assert np.abs(strip[:, 64:128] - strip[:, 128:]).max() <= 3
 
+    (strips / "grey.png").unlink()
+    coloured = ["colorize", tmp_path / "in", tmp_path / "out", "-c", colorizer, "--json"]
+    assert aetool(*coloured).json["written"] == 2
+    assert aetool(*coloured, "--compare", strips).json["skipped"] == 1
+    assert (strips / "grey.png").exists()
+    assert aetool(*coloured, "--compare", strips).json["skipped"] == 2
+    for command_of_pictures in ("colorize", "reconstruct", "translate"):
+        out = tmp_path / command_of_pictures
+        words = ("-c", colorizer, "--grid", tmp_path / "grid.xyz")
+        wrong = aetool(command_of_pictures, tmp_path / "in", out, *words)
+        assert wrong.status == 2
+        assert f"{tmp_path / 'grid.xyz'} is no name of a picture" in wrong.stderr
+        assert not out.exists()
+
     dull = aetool(*command, "--saturation", "0")
     assert dull.json["psnr"] == pytest.approx(dull.json["psnr_grey"], abs=0.1)
     assert dull.json["colorfulness"] < 0.5

@@ -66,6 +66,28 @@ def test_nothing_readable_writes_nothing(aetool, digits_model, tmp_path):
     assert not path.exists()
 
 
+def test_latents_do_not_replace_what_they_are_made_of(aetool, digits_model, photos, tmp_path):
+    folder, model = tmp_path / "in", tmp_path / "m.h5"
+    folder.mkdir()
+    picture = folder / "a.png"
+    picture.write_bytes(next(photos.rglob("*.png")).read_bytes())
+    pictures = tmp_path / "x.npz"
+    np.savez(pictures, x_train=np.zeros((3, 8, 8), np.uint8))
+    model.write_bytes(digits_model.read_bytes())
+    before = {path: path.read_bytes() for path in (picture, pictures, model)}
+    for source, output in (
+        (folder, picture),
+        (picture, picture),
+        (pictures, pictures),
+        (f"{pictures}/train", pictures),
+        (folder, model),
+    ):
+        done = aetool("encode", source, "-c", model, "-o", output)
+        assert done.status == 2, (source, output)
+        assert "its result would replace it" in done.stderr
+    assert before == {path: path.read_bytes() for path in before}
+
+
 def test_a_pipe_carries_the_same_bytes_as_a_file(aetool, digits_model, photos, tmp_path):
     path = tmp_path / "latents.h5"
     assert aetool("encode", photos, "-c", digits_model, "-o", path, "-q").status == 0

@@ -178,12 +178,14 @@ def test_a_picture_that_cannot_be_read_is_no_point(aetool, model, tmp_path):
         ("a.png", ["--samples", 2, "--range", 2], "--range goes with --grid"),
         ("a.png", ["--samples", 2, "--frames", 2], "--frames goes with --walk"),
         ("a.png", ["--samples", 0], "--samples"),
+        ("a.png", ["--samples", 1_000_000], "--samples"),
         ("a.png", ["--grid", 2, "--range", 0], "no positive number"),
         ("a.png", ["--grid", 2, "--range", "nan"], "no positive number"),
         ("a.gif", ["--grid", 2], "a.gif is no name of a picture"),
         ("a", ["--samples", 2], "is no name of a picture"),
         ("a.png", ["--walk", "0,0", "1,1"], "a.png is no .gif"),
         ("a.gif", ["--walk", "0,0", "1,1,1"], "1,1,1 has 3 coordinates"),
+        ("a.gif", ["--walk", "nan,0", "1,1"], "nan,0 is no point"),
         ("a.gif", ["--walk", "0,0"], "--walk"),
         ("a.gif", ["--scatter", "sklearn:digits"], "cannot draw"),
     ],
@@ -210,7 +212,6 @@ def test_ends_that_are_no_picture(aetool, model, photos, tmp_path):
     for end, message in (
         (photos, "12 pictures"),
         ("nowhere.png", "nowhere.png"),
-        ("0,inf", "0,inf"),
     ):
         done = aetool("generate", "-c", model, "-o", output, "--walk", "0,0", end)
         assert done.status == 1 and message in done.stderr

@@ -313,6 +313,17 @@ def test_tables_and_latents_do_not_mix(aetool, tmp_path):
     assert done.status == 2 and "holds latents" in done.stderr
 
 
+def test_a_whole_does_not_replace_its_part_and_a_model_is_no_part(aetool, model, tmp_path):
+    parts = [
+        table(tmp_path / f"{n}.csv", Part(Shard(n, 2), 2, RUN), [(n - 1, "a", 1)]) for n in (1, 2)
+    ]
+    done = aetool("merge", *parts, "-o", parts[0])
+    assert done.status == 2 and "its result would replace it" in done.stderr
+    assert aetool("merge", *parts, "-o", tmp_path / "whole.csv").status == 0
+    done = aetool("merge", model, parts[0], "-o", tmp_path / "other.csv")
+    assert done.status == 1 and "is a checkpoint" in done.stderr
+
+
 def test_cells_keep_their_text(tmp_path):
     odd = ['a "b", c.png', "line\nend.png", "0.10", ""]
     first = table(tmp_path / "a.csv", Part(Shard(1, 2), 4, RUN), [(0, odd[0], 1), (2, odd[2], 2)])

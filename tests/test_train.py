@@ -322,12 +322,33 @@ def test_options_are_checked_before_anything_is_read():
         (("--optimizer", "adm"), "no optimizer 'adm'"),
         (("--loss", "mes"), "did you mean mse?"),
         (("--plot", "curves.foo"), "curves.foo"),
+        (("--set", "widths=a"), "a value of another kind than it takes"),
     ],
 )
 def test_wrong_names_are_said_before_training(tmp_path, capsys, options, message):
     assert train(tmp_path / "m.h5", *options) == 2
     assert message in capsys.readouterr().err
     assert not list(tmp_path.iterdir())
+
+
+def test_a_model_is_no_folder_and_replaces_nothing_of_its_own_run(tmp_path, capsys):
+    for folder in (tmp_path, "/", ""):
+        assert train(folder) == 1
+        assert "it is a folder" in capsys.readouterr().err
+    output = tmp_path / "m.h5"
+    assert train(output, "--log", str(output)) == 2
+    assert "is given for two outputs" in capsys.readouterr().err
+    pictures = tmp_path / "x.npy"
+    np.save(pictures, np.zeros((9, 8, 8), np.uint8))
+    before = pictures.read_bytes()
+    assert train(pictures, "--overwrite", source=str(pictures)) == 2
+    assert "its result would replace it" in capsys.readouterr().err
+    assert pictures.read_bytes() == before
+
+
+def test_pictures_a_pixel_wide_have_patches_too(tmp_path):
+    train_model("sklearn:digits", tmp_path / "m.h5", tiny(epochs=1, size=(4, 1)))
+    assert read_checkpoint(tmp_path / "m.h5").metadata["calibration"]["count"] > 100
 
 
 def test_a_model_cannot_go_to_standard_output(capsys):

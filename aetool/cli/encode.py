@@ -95,6 +95,6 @@ def encode(
     out.finish(
         result,
         summary=f"{result.rows} images encoded in {result.seconds:.1f} s, "
-        f"{result.dimensions or 0} numbers each",
+        + (f"{result.dimensions} numbers each" if result.rows else "so nothing is written"),
         allow_failures=allow_failures,
     )

@@ -129,13 +129,12 @@ def read_named_set(name: str, split: str | None = None) -> list[Part]:
     """
     if name not in NAMED_SETS:
         raise SourceError(f"{name}: no such data set", f"there are {', '.join(NAMED_SETS)}")
-    parts = _load_digits() if name == "sklearn:digits" else _load_keras_set(name.partition(":")[2])
-    if split is None:
-        return list(parts.values())
-    if split not in parts:
-        known = " and ".join(f"{name}/{part}" for part in parts if part)
+    splits = ("",) if name == "sklearn:digits" else ("train", "test")
+    if split is not None and split not in splits:
+        known = " and ".join(f"{name}/{part}" for part in splits if part)
         raise SourceError(f"{name} has no part called {split}", f"there is {known or name}")
-    return [parts[split]]
+    parts = _load_digits() if name == "sklearn:digits" else _load_keras_set(name.partition(":")[2])
+    return list(parts.values()) if split is None else [parts[split]]
 
 
 def _load_digits() -> dict[str, Part]:

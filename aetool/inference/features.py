@@ -79,6 +79,7 @@ def _patches(part: keras.Model):
             last[tuple(layer.output.shape[1:3])] = layer.output
     finest_first = sorted(last.items(), key=lambda item: item[0], reverse=True)
     scales = [output for shape, output in finest_first if min(shape) > 1][:SCALES]
+    scales = scales or [finest_first[0][1]]  # of pictures a pixel wide
     grid = tuple(scales[-1].shape[1:3])
     averaged = []
     for x in scales:

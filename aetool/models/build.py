@@ -67,6 +67,8 @@ def built(build: Callable[..., keras.Model], dtype: str, **arguments) -> keras.M
     except (ValueError, TypeError) as error:
         name = build.__module__.rpartition(".")[2].replace("_", "-")
         reason = str(error).splitlines()[0]
+        if isinstance(error, TypeError):  # Python's own words
+            reason = f"a value of another kind than it takes ({reason})"
         raise UsageError(f"model {name} cannot be built: {reason}") from error
     finally:
         keras.config.set_dtype_policy(before)

@@ -14,6 +14,12 @@ from aetool.storage.latents import Latents, open_latents
 _OTHER_FILES = 64  # that the process may hold open beside those of latents
 
 
+def listed_files(texts: str | Path | Sequence[str | Path]) -> list[str]:
+    """The files that `open_joined` would open, those of lists one by one."""
+    texts = [texts] if isinstance(texts, str | Path) else texts
+    return [name for text in texts for name in _listed(str(text))]
+
+
 def open_joined(texts: str | Path | Sequence[str | Path]) -> Latents:
     """Open latents, or several files of them as if they were one.
 
@@ -29,8 +35,7 @@ def open_joined(texts: str | Path | Sequence[str | Path]) -> Latents:
         FormatError: a file cannot be read, or its rows cannot be compared with those of the first:
             they are of another length, encoder or precision.
     """
-    texts = [texts] if isinstance(texts, str | Path) else texts
-    names = [name for text in texts for name in _listed(str(text))]
+    names = listed_files(texts)
     if names.count("-") > 1:
         raise FormatError("standard input is given twice", "name every file once")
     if len(names) == 1:

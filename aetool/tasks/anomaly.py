@@ -19,6 +19,7 @@ from aetool.tasks.encode import note_pages
 from aetool.tasks.heatmaps import Heatmaps
 from aetool.tasks.judge import choose_precision, make_judge
 from aetool.tasks.masks import Masks
+from aetool.tasks.outputs import held
 from aetool.tasks.reconstruct import read_reconstructor
 from aetool.tasks.scores import NORMAL
 from aetool.tasks.scoring import Scoring, Tally
@@ -161,8 +162,7 @@ def score_images(
     precision = choose_precision(precision, judge, tell)
     pictures = open_shard(source, shard, exclude=heatmaps)
     with ExitStack() as stack:
-        for path in filter(None, (output, report)):
-            stack.enter_context(locked(path))
+        stack.enter_context(held((output, report), (source, pictures, checkpoint)))
         if heatmaps:
             stack.enter_context(locked(heatmaps, part=str(shard or "")))
         place = stack.enter_context(workplace(scheduler))
@@ -189,6 +189,8 @@ def score_images(
             from aetool.tasks.anomaly_report import write_report
 
             write_report(report, tally, scored, odd)
+        elif report:
+            tell(f"no picture was scored, so {report} was not drawn")
     note_pages(note, tally.several_pages)
     values, labelled = tally.values[scored], odd >= 0
     return AnomalyResult(

@@ -3,7 +3,7 @@
 import time
 from collections import Counter
 from collections.abc import Callable, Iterator
-from contextlib import closing, nullcontext
+from contextlib import closing
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -14,10 +14,10 @@ from aetool.images.source import MAX_PIXELS, Source
 from aetool.inference.prepare import prepare
 from aetool.inference.stream import Item, Outputs, Progress
 from aetool.inference.workplace import workplace
-from aetool.storage.atomic import locked
 from aetool.storage.checkpoint import Checkpoint, read_checkpoint
 from aetool.storage.shards import Shard
 from aetool.tasks.encode import note_pages
+from aetool.tasks.outputs import held
 from aetool.tasks.shards import open_shard, part_of, write_rows
 
 HEADER = ("path", "label", "predicted", "probability")
@@ -130,7 +130,8 @@ def classify_images(
     predicted: list[np.ndarray] = []
     kept: list[np.ndarray] = []
     failures: list[Failure] = []
-    with locked(output) if output else nullcontext(), workplace(scheduler) as place:
+    reads = (source, pictures, checkpoint)
+    with held([output], reads), workplace(scheduler) as place:
         precision = place.resolve(precision, stored.metadata)
         work = _Classifying(pictures, stored, probabilities, precision, batch_size, max_pixels)
         with closing(place.batches(work, range(len(pictures)), failures, progress)) as batches:

@@ -20,13 +20,13 @@ from aetool.analysis.scores import (
     silhouette,
 )
 from aetool.errors import Failure, UsageError
-from aetool.storage.atomic import locked
 from aetool.storage.fitted import check_fits
-from aetool.storage.joined import open_joined
+from aetool.storage.joined import listed_files, open_joined
 from aetool.storage.latents import Latents
 from aetool.storage.tables import write_table
-from aetool.tasks.copies import copy_pictures
+from aetool.tasks.copies import check_copies, copy_pictures
 from aetool.tasks.fitted import load_model, save_model
+from aetool.tasks.outputs import held
 from aetool.tasks.sheets import Pictures, write_sheets
 
 Progress = Callable[[int, int], None]
@@ -128,8 +128,8 @@ def cluster_latents(
     if plot:
         check_figure_path(plot)
     with ExitStack() as stack:
-        for target in filter(None, (output, sheets, copy_to, plot, page, save)):
-            stack.enter_context(locked(target))
+        outputs = (output, sheets, copy_to, plot, page, save)
+        stack.enter_context(held(outputs, (*listed_files(latents), apply_model)))
         rows = stack.enter_context(open_joined(latents))
         model, fitted = load_model(apply_model) if apply_model else (None, None)
         if model is not None:
@@ -141,6 +141,8 @@ def cluster_latents(
             _check_rows(len(rows), k, method)
         shown = sheets or copy_to or page or (plot and thumbnails)
         pictures = Pictures(rows, images) if shown else None
+        if copy_to:
+            check_copies(copy_to, pictures, len(rows))
         labels = np.full(len(rows), -1) if rows.labels is None else rows.labels
         count, tables, best = None, [], None
         if model is not None:

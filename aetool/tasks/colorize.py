@@ -16,13 +16,19 @@ from aetool.images.write import output_name
 from aetool.inference.prepare import prepare
 from aetool.inference.stream import Item, Outputs, Progress
 from aetool.inference.workplace import workplace
-from aetool.storage.atomic import locked
 from aetool.storage.checkpoint import Checkpoint, read_checkpoint
 from aetool.storage.shards import Shard
 from aetool.tasks.colors import Decoder, Scores, score, shipped_checkpoint
 from aetool.tasks.encode import note_pages
 from aetool.tasks.grids import GRID_TILE, grid_sample, write_grid
-from aetool.tasks.outputs import Target, output_folder, planned, write_picture
+from aetool.tasks.outputs import (
+    Target,
+    check_picture_name,
+    held,
+    output_folder,
+    planned,
+    write_picture,
+)
 from aetool.tasks.shards import check_output, open_shard
 
 COMPARISON_SIDE = 1024  # the longer side of each picture in a strip, at most
@@ -208,6 +214,8 @@ def colorize_images(
         OutputError: another run writes to `out`, or nothing can be written there.
     """
     started = time.monotonic()
+    if grid:
+        check_picture_name(grid)
     if out is None and compare is None and grid is None and not evaluate:
         raise UsageError("colorize needs OUT", "name a folder, or use --evaluate without OUT")
     strength = factor(saturation, vivid)
@@ -234,8 +242,7 @@ def colorize_images(
             shown[i] = done.shown
 
     with ExitStack() as stack:
-        if grid:
-            stack.enter_context(locked(grid))
+        stack.enter_context(held([grid], [source, pictures, checkpoint]))
         results = None
         wanted = set(range(len(pictures))) if evaluate or compare else sample
         if out is not None:
@@ -247,6 +254,7 @@ def colorize_images(
                     checkpoint=path,
                     overwrite=overwrite or evaluate,
                     shard=shard,
+                    beside=compare,
                 )
             )
             wanted = set(results.todo)

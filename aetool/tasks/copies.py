@@ -4,15 +4,42 @@ import os
 import re
 import shutil
 from collections.abc import Callable
+from contextlib import suppress
 from pathlib import Path, PurePosixPath
 
 from aetool.analysis.groups import Grouping
-from aetool.errors import Failure, ImageError
+from aetool.errors import Failure, ImageError, UsageError
 from aetool.images.write import output_name, save_picture
 from aetool.storage.atomic import replacing
 from aetool.tasks.sheets import Pictures
 
 _FOLDER = re.compile(r"cluster-\d+")
+
+
+def check_copies(folder: Path, pictures: Pictures, count: int) -> None:
+    """Refuse to sort pictures anew that lie in the folders of clusters themselves.
+
+    Args:
+        folder: as in `copy_pictures`.
+        count: rows.
+
+    Raises:
+        UsageError: a picture would have to make way for another, or for itself.
+    """
+    top = os.path.realpath(folder)
+    for row in range(count):
+        with suppress(ImageError):
+            source, position = pictures.source(row)
+            path = source.path(position)
+            places = (os.path.abspath(path), os.path.realpath(path)) if path else ()
+            for place in places:
+                inside = os.path.relpath(os.path.realpath(os.path.dirname(place)), top)
+                home = PurePosixPath(inside).parts[:1]
+                if home and _FOLDER.fullmatch(home[0]):
+                    raise UsageError(
+                        f"{path} lies where --copy-to would sort it anew",
+                        f"name another folder than {folder}",
+                    )
 
 
 def copy_pictures(
@@ -24,8 +51,9 @@ def copy_pictures(
 ) -> list[Failure]:
     """Put every picture under cluster-00/ and so on, with the name and sub-folders it has.
 
-    What is there already and the same is left alone. A picture that an earlier run put in another
-    cluster is removed there, or it would be in two. Pictures of arrays are written as PNG.
+    `check_copies` comes first. What is there already and the same is left alone. A picture that an
+    earlier run put in another cluster is removed there, or it would be in two. Pictures of arrays
+    are written as PNG.
 
     Args:
         folder: made if need be.

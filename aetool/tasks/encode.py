@@ -13,10 +13,10 @@ from aetool.images.source import MAX_PIXELS, Source
 from aetool.inference.prepare import prepare
 from aetool.inference.stream import Item, Outputs, Progress
 from aetool.inference.workplace import workplace
-from aetool.storage.atomic import locked
 from aetool.storage.checkpoint import Checkpoint, read_checkpoint
 from aetool.storage.latents import LatentsWriter
 from aetool.storage.shards import Shard
+from aetool.tasks.outputs import held
 from aetool.tasks.shards import open_shard, part_of
 
 STDOUT = "-"
@@ -174,8 +174,7 @@ def encode_images(
     failures: list[Failure] = []
     rows, dimensions = 0, None
     with ExitStack() as stack:
-        if str(output) != STDOUT:
-            stack.enter_context(locked(Path(output)))
+        stack.enter_context(held([output], [source, pictures, checkpoint]))
         place = stack.enter_context(workplace(scheduler))
         work = _Encoding(
             pictures,

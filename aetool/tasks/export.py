@@ -7,10 +7,11 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from aetool.errors import OutputError, UsageError
-from aetool.storage.atomic import locked, replacing, replacing_folder
+from aetool.storage.atomic import replacing, replacing_folder
 from aetool.storage.container import container_kind
 from aetool.storage.exchange import WRITERS, check_writer, write_csv
 from aetool.storage.latents import open_latents
+from aetool.tasks.outputs import held
 
 STDOUT = "-"
 ONNX, KERAS, SAVED_MODEL = ".onnx", ".keras", ""  # what a model becomes, by the suffix of OUT
@@ -55,8 +56,7 @@ def export_file(file: str, out: str) -> ExportResult:
     suffix = Path(out).suffix
     _check_suffix(file, out, is_model)
     with ExitStack() as stack:
-        if out != STDOUT:
-            stack.enter_context(locked(Path(out)))
+        stack.enter_context(held([out], [file]))
         if is_model:
             rows = dimensions = None
             _export_model(Path(file), Path(out))

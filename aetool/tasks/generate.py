@@ -9,13 +9,14 @@ import numpy as np
 
 from aetool.errors import Failure, FormatError, SourceError, UsageError
 from aetool.images.source import MAX_PIXELS, Source, open_source
-from aetool.images.write import output_name, save_picture
+from aetool.images.write import save_picture
 from aetool.inference.precision import resolve_precision
 from aetool.inference.prepare import prepare
 from aetool.inference.stream import Item, Progress, predictions
 from aetool.storage.atomic import locked, replacing
 from aetool.storage.checkpoint import read_checkpoint
 from aetool.tasks.encode import note_pages
+from aetool.tasks.outputs import check_picture_name
 
 FAMILY = "conv-vae"
 FRAMES = 50
@@ -169,7 +170,7 @@ def draw_samples(space: Space, output: Path, count: int, *, seed: int = 0) -> Ge
     from aetool.plots.sheets import contact_sheet
 
     started = time.perf_counter()
-    _check_picture_name(output)
+    check_picture_name(output)
     with locked(output):
         points = np.random.default_rng(seed).standard_normal((count, space.dimensions))
         pictures = space.decode(points)
@@ -198,7 +199,7 @@ def draw_grid(space: Space, output: Path, count: int, *, reach: float = RANGE) -
     from aetool.plots.mosaic import mosaic
 
     started = time.perf_counter()
-    _check_picture_name(output)
+    check_picture_name(output)
     if space.dimensions != 2:
         raise UsageError(
             f"--grid needs a latent plane, and this model has {space.dimensions} dimensions",
@@ -289,19 +290,18 @@ def draw_scatter(
 
 
 def _coordinates(text: str) -> np.ndarray | None:
-    """Numbers with commas between them as float32 (n,); None where the text is anything else."""
+    """Numbers with commas between them as float32 (n,); None where the text is anything else.
+
+    Raises:
+        UsageError: a number that is not finite.
+    """
     try:
         numbers = np.array([float(part) for part in text.split(",")], np.float32)
     except ValueError:
         return None
-    return numbers if np.isfinite(numbers).all() else None
-
-
-def _check_picture_name(output: Path) -> None:
-    if not output.suffix or output_name(output.name) != output.name:
-        raise UsageError(
-            f"{output} is no name of a picture", f"call it {output.stem or 'pictures'}.png"
-        )
+    if not np.isfinite(numbers).all():
+        raise UsageError(f"{text} is no point", "give finite numbers, or a picture")
+    return numbers
 
 
 def _plain(pixels: np.ndarray) -> np.ndarray:

@@ -5,6 +5,7 @@ from pathlib import Path
 
 import numpy as np
 
+from aetool.errors import FormatError
 from aetool.models.specs import FAMILIES
 from aetool.storage.checkpoint import Checkpoint, read_checkpoint
 from aetool.storage.container import container_kind, open_container
@@ -89,6 +90,9 @@ class LatentsInfo:
     checkpoint: str | None
 
 
+USED_BY = {"clustering": "cluster", "projection": "pca"}
+
+
 def list_models() -> Catalogue:
     """The model families and the recipes, each with one line."""
     return Catalogue(
@@ -106,6 +110,11 @@ def describe_file(path: Path) -> CheckpointInfo | LatentsInfo:
     kind = container_kind(path)
     if kind is None:
         open_container(path, None).close()  # raises what is wrong with it
+    if kind in USED_BY:
+        raise FormatError(
+            f"{path} is a {kind}, and info shows checkpoints and latents",
+            f"it goes with aetool {USED_BY[kind]} --apply",
+        )
     return _describe_latents(path) if kind == "latents" else _describe_checkpoint(path)
 
 

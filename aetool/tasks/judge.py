@@ -1,5 +1,6 @@
 """What an anomaly score is held against: normal pictures, a threshold, or nothing."""
 
+import math
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 
@@ -91,6 +92,8 @@ def make_judge(
     """
     if threshold is not None and false_alarms is not None:
         raise UsageError("--threshold and --false-alarms both set the threshold", "leave out one")
+    if threshold is not None and not math.isfinite(threshold):
+        raise UsageError(f"--threshold {threshold} is no score", "give a number")
     about = stored.metadata.get("calibration") or {}
     normal = calibration_scores(stored) if about else {}
     score = score or default_score(stored)
@@ -130,15 +133,14 @@ def make_judge(
 def _threshold(
     calibration: np.ndarray, false_alarms: float | None, tell: Callable[[str], None]
 ) -> float:
+    rate = anomaly.FALSE_ALARMS if false_alarms is None else false_alarms
     lowest = anomaly.smallest_rate(len(calibration))
-    if false_alarms is not None and false_alarms < lowest:
+    if rate < lowest:
         tell(
             f"{len(calibration)} calibration scores cannot promise fewer false alarms than "
             f"{lowest:.2g}; the threshold is their highest"
         )
-    return anomaly.threshold(
-        calibration, anomaly.FALSE_ALARMS if false_alarms is None else false_alarms
-    )
+    return anomaly.threshold(calibration, rate)
 
 
 def choose_precision(asked: str, judge: Judge, tell: Callable[[str], None]) -> str:

@@ -11,12 +11,12 @@ import numpy as np
 
 from aetool.errors import FormatError, UsageError
 from aetool.inference.stream import Progress
-from aetool.storage.atomic import locked
 from aetool.storage.container import container_kind
 from aetool.storage.joined import allow_files
 from aetool.storage.latents import Latents, LatentsWriter, open_latents
 from aetool.storage.shards import Part
 from aetool.storage.tables import iterate_table, write_table
+from aetool.tasks.outputs import held
 from aetool.tasks.shards import COLUMN
 
 STDOUT = "-"
@@ -65,6 +65,11 @@ def merge_parts(
     started = time.perf_counter()
     allow_files(len(parts))
     kinds = {path: container_kind(path) for path in parts}
+    for path, kind in kinds.items():
+        if kind not in (None, "latents"):
+            raise FormatError(
+                f"{path} is a {kind}, not latents or a table", "merge joins parts of those"
+            )
     latents = [path for path, kind in kinds.items() if kind is not None]
     if latents and len(latents) < len(kinds):
         table = next(path for path, kind in kinds.items() if kind is None)
@@ -72,8 +77,7 @@ def merge_parts(
             f"{latents[0]} holds latents and {table} does not", "merge one kind of files at a time"
         )
     with ExitStack() as stack:
-        if str(output) != STDOUT:
-            stack.enter_context(locked(Path(output)))
+        stack.enter_context(held([output], parts))
         merge = _merge_latents if latents else _merge_tables
         rows, pictures = merge(parts, output, progress or (lambda done, total: None), stack)
     seconds = time.perf_counter() - started

@@ -2,8 +2,8 @@
 
 import os
 import sys
-from collections.abc import Iterator
-from contextlib import contextmanager
+from collections.abc import Collection, Iterable, Iterator
+from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -68,6 +68,66 @@ def output_folder(out: str | Path) -> Path | None:
 
 
 @contextmanager
+def held(
+    outputs: Collection[Path | str | None], reads: Iterable[Path | str | Source | None] = ()
+) -> Iterator[None]:
+    """Hold the outputs of one run for it alone, after `check_outputs`."""
+    check_outputs(outputs, reads)
+    with ExitStack() as stack:
+        for output in outputs:
+            if output is not None and str(output) != STDOUT:
+                stack.enter_context(locked(Path(output)))
+        yield
+
+
+def check_outputs(
+    outputs: Collection[Path | str | None], reads: Iterable[Path | str | Source | None] = ()
+) -> None:
+    """Refuse outputs that would replace one another, or what they are made of.
+
+    Args:
+        outputs: files and folders; None and "-" are left out, and so are devices and pipes.
+        reads: what the run reads, files, SOURCEs as they were written, or opened ones: none is to
+            make way for an output.
+
+    Raises:
+        UsageError: one output given twice, or one that the run reads.
+    """
+    files = [Path(output) for output in outputs if output is not None and str(output) != STDOUT]
+    files = [path for path in files if path.is_file() or path.is_dir() or not path.exists()]
+    reads = [each for each in reads if each is not None]
+    for n, output in enumerate(files):
+        if any(os.path.realpath(output) == os.path.realpath(other) for other in files[:n]):
+            raise UsageError(f"{output} is given for two outputs", "name another for one of them")
+        if output.is_file() and any(_reads(output, each) for each in reads):
+            raise UsageError(f"{output} is read: its result would replace it", "name a new file")
+
+
+def check_picture_name(path: Path) -> None:
+    """Refuse a name that no picture can be written under as it stands.
+
+    Raises:
+        UsageError: for that.
+    """
+    if not _is_image_name(path.name):
+        raise UsageError(
+            f"{path} is no name of a picture", f"call it {path.stem or 'pictures'}.png"
+        )
+
+
+def _reads(output: Path, what: Path | str | Source) -> bool:
+    """Whether a file is one that is read, or in it."""
+    if isinstance(what, Source):
+        name = Path(os.path.realpath(output)).name
+        paths = filter(None, (what.path(i) for i in range(len(what))))
+        if any(path.name == name and _same_file(path, output) for path in paths):
+            return True
+        what = what.root
+    path = Path(str(what).removeprefix("@"))
+    return any(_same_file(place, output) for place in (path, path.parent))  # train.npz/x_train
+
+
+@contextmanager
 def planned(
     source: Source,
     text: str,
@@ -76,6 +136,7 @@ def planned(
     checkpoint: Path | None = None,
     overwrite: bool = False,
     shard: Shard | None = None,
+    beside: Path | None = None,
 ) -> Iterator[Results]:
     """Hold OUT for this run alone and say what is left to do.
 
@@ -89,6 +150,7 @@ def planned(
         checkpoint: the model the results depend on.
         overwrite: skip nothing.
         shard: the one that `source` is; runs of other shards may write to OUT at the same time.
+        beside: a folder of the same names; a result without its file there is not done.
 
     Raises:
         UsageError: OUT is one file, SOURCE is not one image.
@@ -103,7 +165,7 @@ def planned(
         yield Results(source, Target(None, True), list(range(len(source))), 0, [])
         return
     with holding(Path(out), one_image=one_image, part=str(shard or "")) as target:
-        yield plan(source, target, checkpoint=checkpoint, overwrite=overwrite)
+        yield plan(source, target, checkpoint=checkpoint, overwrite=overwrite, beside=beside)
 
 
 @contextmanager
@@ -129,7 +191,12 @@ def holding(out: Path, *, one_image: bool = False, part: str = "") -> Iterator[T
 
 
 def plan(
-    source: Source, target: Target, *, checkpoint: Path | None = None, overwrite: bool = False
+    source: Source,
+    target: Target,
+    *,
+    checkpoint: Path | None = None,
+    overwrite: bool = False,
+    beside: Path | None = None,
 ) -> Results:
     """What is left to do of a source; arguments as `planned`."""
     empty = Results(source, target, [], 0, [])
@@ -153,7 +220,7 @@ def plan(
         newest_input = max(reference, shared if path is None else _modified(path))
         if path is not None and _same_file(path, target):
             failures.append(Failure(source.name(i), "its result would replace it"))
-        elif not overwrite and _modified(target) > newest_input:
+        elif not overwrite and _modified(target) > newest_input and _has(beside, names[position]):
             skipped += 1
         else:
             todo.append(i)
@@ -186,6 +253,10 @@ def _is_image_name(name: str) -> bool:
 
 def _same_file(path: Path, target: Path) -> bool:
     return target.exists() and path.exists() and path.samefile(target)
+
+
+def _has(folder: Path | None, name: str) -> bool:
+    return folder is None or (folder / name).exists()
 
 
 def _modified(path: Path) -> int:

@@ -10,12 +10,13 @@ import numpy as np
 from aetool.analysis.projection import Projection, principal_components
 from aetool.analysis.rows import moments
 from aetool.errors import UsageError
-from aetool.storage.atomic import locked, replacing
+from aetool.storage.atomic import replacing
 from aetool.storage.checked import damaged
 from aetool.storage.fitted import Fitted, check_fits, read_fitted, write_fitted
-from aetool.storage.joined import open_joined
+from aetool.storage.joined import listed_files, open_joined
 from aetool.storage.latents import Latents
 from aetool.storage.tables import write_table
+from aetool.tasks.outputs import held
 
 KIND = "projection"
 SCREE_COMPONENTS = 20
@@ -78,8 +79,8 @@ def project_latents(
     for figure in filter(None, (plot, scree)):
         check_figure_path(figure)
     with ExitStack() as stack:
-        for target in filter(None, (output, plot, scree, loadings, page, save)):
-            stack.enter_context(locked(target))
+        outputs = (output, plot, scree, loadings, page, save)
+        stack.enter_context(held(outputs, (*listed_files(latents), apply_axes, checkpoint)))
         rows = stack.enter_context(open_joined(latents))
         if apply_axes:
             projection = _load(apply_axes, rows, components)

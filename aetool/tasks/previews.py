@@ -12,6 +12,7 @@ from aetool.storage.checkpoint import read_checkpoint
 from aetool.storage.container import container_kind
 from aetool.storage.latents import open_latents
 from aetool.tasks.info import stored_previews
+from aetool.tasks.outputs import check_outputs, check_picture_name
 from aetool.tasks.sheets import Pictures
 
 SHOWN = 8  # of a latents file
@@ -25,9 +26,12 @@ def write_previews(file: Path, picture: Path) -> None:
         picture: the sheet, in the format that its suffix names.
 
     Raises:
+        UsageError: the sheet's name is no picture's, or that of the file.
         FormatError: the file is damaged, or a model without previews.
         SourceError: the pictures of the latents cannot be opened.
     """
+    check_picture_name(picture)
+    check_outputs([picture], [file])
     bands = _of_latents(file) if container_kind(file) == "latents" else model_previews(file)
     sheet = contact_sheet([pixels for band in bands for pixels in band], len(bands[0]))
     with replacing(picture) as temporary:

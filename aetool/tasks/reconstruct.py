@@ -2,7 +2,7 @@
 
 import time
 from collections.abc import Callable
-from contextlib import ExitStack, closing, nullcontext
+from contextlib import ExitStack, closing
 from dataclasses import dataclass, replace
 from pathlib import Path
 
@@ -15,12 +15,18 @@ from aetool.inference.prepare import prepare, restore
 from aetool.inference.stream import Item, Outputs, Progress
 from aetool.inference.workplace import Workplace, workplace
 from aetool.storage.arrays import ArrayWriter
-from aetool.storage.atomic import locked
 from aetool.storage.checkpoint import Checkpoint, read_checkpoint
 from aetool.storage.shards import Shard
 from aetool.tasks.encode import note_pages
 from aetool.tasks.grids import grid_sample, write_grid
-from aetool.tasks.outputs import Target, output_folder, planned, write_picture
+from aetool.tasks.outputs import (
+    Target,
+    check_picture_name,
+    held,
+    output_folder,
+    planned,
+    write_picture,
+)
 from aetool.tasks.shards import check_output, open_shard
 
 ARRAY_SUFFIX = ".npy"
@@ -100,6 +106,8 @@ def reconstruct_images(
             cannot be used, or that do not go together.
     """
     started = time.perf_counter()
+    if grid:
+        check_picture_name(grid)
     if shard and out.endswith(ARRAY_SUFFIX):
         raise UsageError(
             "--shard writes pictures, not an array, whose rows could not be put in order again",
@@ -115,7 +123,7 @@ def reconstruct_images(
     check_output(out, scheduler)
     pictures = open_shard(source, shard, exclude=output_folder(out))
     sample = grid_sample(len(pictures)) if grid else set()
-    with locked(grid) if grid else nullcontext(), workplace(scheduler) as place:
+    with held([grid], [source, pictures, checkpoint]), workplace(scheduler) as place:
         work = _Rebuilding(
             pictures,
             stored,
@@ -310,7 +318,7 @@ class _Run:
         everything = range(len(self.work.pictures))
         batches = self.place.batches(self.work, everything, failures, self.progress)
         with ExitStack() as stack:
-            stack.enter_context(locked(path))
+            stack.enter_context(held([path], [self.work.pictures]))
             stack.enter_context(closing(batches))
             writer = None
             for numbers, rebuilt in batches:

@@ -13,6 +13,7 @@ from aetool.images.pairs import SIDES
 from aetool.images.source import Source, open_source
 from aetool.storage.atomic import locked, remove_stale
 from aetool.storage.checkpoint import Checkpoint, read_checkpoint
+from aetool.tasks.outputs import check_outputs
 from aetool.tasks.plan import Plan, difference
 from aetool.training.state import read_document
 from aetool.training.team import seat
@@ -105,6 +106,9 @@ def train_model(
     output = Path(output)
     if str(output) == "-":
         raise UsageError("a model cannot go to standard output", "name a file: -o MODEL.h5")
+    if output.is_dir():
+        raise OutputError(f"cannot write {output}: it is a folder", "name a file in it")
+    check_outputs((output, plot, log), (source,))
     if plot is not None:
         from aetool.plots.style import check_figure_path  # matplotlib, only where it is wanted
 

@@ -17,12 +17,18 @@ from aetool.images.source import MAX_PIXELS, Source, open_source
 from aetool.inference.prepare import prepare, restore
 from aetool.inference.stream import Item, Outputs, Progress
 from aetool.inference.workplace import workplace
-from aetool.storage.atomic import locked
 from aetool.storage.checkpoint import Checkpoint, read_checkpoint
 from aetool.storage.shards import Shard
 from aetool.tasks.encode import note_pages
 from aetool.tasks.grids import grid_sample, write_grid
-from aetool.tasks.outputs import Target, output_folder, planned, write_picture
+from aetool.tasks.outputs import (
+    Target,
+    check_picture_name,
+    held,
+    output_folder,
+    planned,
+    write_picture,
+)
 from aetool.tasks.shards import check_output, open_shard
 
 RECONSTRUCTION = "reconstruction"
@@ -100,6 +106,8 @@ def translate_images(
         SourceError, FormatError, OutputError: a source, checkpoint or output that cannot be used.
     """
     started = time.perf_counter()
+    if grid:
+        check_picture_name(grid)
     if out is None and not evaluate and grid is None:
         raise UsageError("translate needs OUT", "name a folder, or use --evaluate or --grid alone")
     if target and target not in SIDES and not evaluate and grid is None:
@@ -129,8 +137,7 @@ def translate_images(
             shown[i] = done.shown
 
     with ExitStack() as stack:
-        if grid:
-            stack.enter_context(locked(grid))
+        stack.enter_context(held([grid], [source, pictures, checkpoint]))
         results = None
         wanted = set(range(len(pictures))) if evaluate else sample
         if out is not None:
