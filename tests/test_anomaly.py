@@ -190,20 +190,20 @@ def test_a_rate_too_small_is_said_in_one_line(aetool, digits, zeros_model, tmp_p
     assert "20 calibration scores cannot promise" in said[0]
 
 
-def test_scores_do_not_replace_what_they_are_made_of(aetool, digits, zeros_model, tmp_path):
+def test_scores_do_not_replace_what_they_are_made_of(aetool, photos, zeros_model, tmp_path):
     model = tmp_path / "model.h5"
     model.write_bytes(zeros_model.read_bytes())
-    done = aetool("anomaly", digits, "-c", model, "-o", model)
+    done = aetool("anomaly", photos, "-c", model, "-o", model)
     assert done.status == 2
     assert "its result would replace it" in done.stderr
     # A table that is none is not cut either.
-    done = aetool("anomaly", digits, "-c", zeros_model, "-o", model, "--append")
+    done = aetool("anomaly", photos, "-c", zeros_model, "-o", model, "--append")
     assert done.status == 1
     assert model.read_bytes() == zeros_model.read_bytes()
 
 
-def test_a_report_of_nothing_is_said_to_be_missing(aetool, digits, zeros_model, tmp_path):
-    words = ["anomaly", digits, "-c", zeros_model, "-o", tmp_path / "s.csv", "--append"]
+def test_a_report_of_nothing_is_said_to_be_missing(aetool, photos, zeros_model, tmp_path):
+    words = ["anomaly", photos, "-c", zeros_model, "-o", tmp_path / "s.csv", "--append"]
     assert aetool(*words).status == 0
     done = aetool(*words, "--report", tmp_path / "r.png")
     assert done.status == 0
@@ -251,12 +251,13 @@ def test_scores_follow_the_precision_of_the_calibration(digits, zeros_model, tmp
     model = with_calibration(tmp_path / "m.h5", zeros_model, precision=precision)
     tables = [tmp_path / "auto.csv", tmp_path / "named.csv"]
     notes = []
-    score_images(str(digits), tables[0], model, note=notes.append)
-    score_images(str(digits), tables[1], model, precision=precision, note=notes.append)
+    words = {"false_alarms": 0.1, "note": notes.append}
+    score_images(str(digits), tables[0], model, **words)
+    score_images(str(digits), tables[1], model, precision=precision, **words)
     assert tables[0].read_bytes() == tables[1].read_bytes()
     assert notes == []
     other = "float32" if precision == "bfloat16" else "bfloat16"
-    score_images(str(digits), tables[1], model, precision=other, note=notes.append)
+    score_images(str(digits), tables[1], model, precision=other, **words)
     assert len(notes) == 1 and precision in notes[0]
 
 
