@@ -497,3 +497,14 @@ def test_clusters_do_not_replace_their_latents_or_each_other(aetool, animals, tm
     assert latents.read_bytes() == before
     assert aetool("info", latents).status == 0
     assert "is a clustering" in aetool("info", kept).stderr
+
+
+def test_clusters_applied_to_their_own_rows_are_those_that_were_found(aetool, tmp_path):
+    random = np.random.default_rng(0)
+    rows = random.normal(size=(300, 20)) + 2 * random.integers(0, 2, (300, 1))
+    np.save(tmp_path / "rows.npy", rows)
+    words = ["cluster", tmp_path / "rows.npy", "--probabilities", "-q", "-o"]
+    found = aetool(*words, tmp_path / "a.csv", "-k", 4, "--save", tmp_path / "c.h5")
+    assert found.status == 0, found.stderr
+    assert aetool(*words, tmp_path / "b.csv", "--apply", tmp_path / "c.h5").status == 0
+    assert (tmp_path / "a.csv").read_bytes() == (tmp_path / "b.csv").read_bytes()

@@ -74,6 +74,18 @@ def test_rows_beyond_the_sample_join_their_kind(monkeypatch):
     assert (np.linalg.norm(places[:, None] - middles, axis=2).argmin(axis=1) == kind).all()
 
 
+def test_a_row_among_two_kinds_lies_with_the_more_and_an_anchor_where_it_was(monkeypatch):
+    rows, _ = islands()
+    found, places = map_space(rows, np.random.default_rng(0))
+    assert np.array_equal(found.place(rows), places)
+    monkeypatch.setattr(space, "firmness", np.ones_like)
+    anchors = np.arange(15.0)[:, None].repeat(2, axis=1)
+    positions = np.where(np.arange(15)[:, None] < 9, [[0.0, 0.0]], [[9.0, 9.0]])
+    few = space.with_map(principal_space(rows[:, :2]), anchors, positions.astype(np.float32))
+    ((x, y),) = few.place(np.float32([[7.2, 7.2]]))
+    assert abs(x) < 0.1 and abs(y) < 0.1  # their mean is at 3.6, where none lies
+
+
 def test_wide_rows_are_reduced_to_their_principal_components():
     rows = np.random.default_rng(0).normal(size=(90, 70)).astype(np.float32)
     assert principal_space(rows).place(rows).shape == (90, space.PRINCIPAL_COMPONENTS)

@@ -35,6 +35,10 @@ MAP_ROWS = 70_000
 
 PLACED_ROWS = 4_096
 
+MEDIAN_STEPS = 20
+SAME_ROW = 1e-6
+"""Of the distance to the furthest neighbour: a row that near to an anchor is the anchor."""
+
 
 @dataclass(frozen=True, slots=True)
 class Space:
@@ -75,15 +79,18 @@ class Space:
     def place(self, rows: np.ndarray) -> np.ndarray:
         """The places of rows (n, d), float32 (n, dimensions).
 
-        On a map a row lies between its nearest anchors, nearer to those it would hold to firmly.
+        On a map a row lies where most of its nearest anchors do, those it would hold to firmly
+        counting more; an anchor lies where it was put.
         """
         rows = self.reduce(rows)
         if self.positions is None:
             return rows
         distances, nearest = self.index.kneighbors(rows)
-        shares = firmness(distances)
-        shares /= shares.sum(axis=1, keepdims=True)
-        return np.einsum("ij,ijk->ik", shares, self.positions[nearest]).astype(np.float32)
+        near = 1e-4 * float(self.positions.std()) + 1e-30
+        places = _medians(self.positions[nearest], firmness(distances), near)
+        same = distances[:, 0] <= SAME_ROW * distances[:, -1]
+        places[same] = self.positions[nearest[same, 0]]
+        return places
 
 
 class Placed:
@@ -174,6 +181,20 @@ def with_map(plain: Space, anchors: np.ndarray, positions: np.ndarray) -> Space:
     """A space without a map, and the map that belongs on it."""
     index = neighbour_index(anchors, min(NEIGHBOURS, len(anchors)))
     return replace(plain, anchors=anchors, positions=positions, index=index)
+
+
+def _medians(points: np.ndarray, weights: np.ndarray, near: float) -> np.ndarray:
+    """Weighted geometric medians of points (n, m, 2) by weights (n, m): float32 (n, 2).
+
+    Where neighbours lie on two islands a mean would lie in the sea between them. Weiszfeld's steps
+    (1937) from the mean; no point counts as nearer than `near`.
+    """
+    found = np.einsum("ij,ijk->ik", weights, points) / weights.sum(axis=1, keepdims=True)
+    for _ in range(MEDIAN_STEPS):
+        apart = points - found[:, None]
+        pulls = weights / np.maximum(np.sqrt(np.einsum("ijk,ijk->ij", apart, apart)), near)
+        found = np.einsum("ij,ijk->ik", pulls, points) / pulls.sum(axis=1, keepdims=True)
+    return found.astype(np.float32)
 
 
 def _first_two(anchors: np.ndarray) -> np.ndarray:
