@@ -1,13 +1,13 @@
 """Do other settings of the map agree more with themselves? No label is read.
 
-    python settings.py K NAME=A-latents.h5,B-latents.h5[,...] ... > settings.md
+    python settings.py K NAME=A-latents.h5,B-latents.h5[,...] ... [SETTING ...] > settings.md
 
 Each NAME holds latents of the same pictures by independent trainings. For each setting, one changed
 at a time, every training's latents are clustered, and two trainings agree as far as their clusters
 of the same pictures do, by the adjusted Rand index: what is really in the pictures is found again
 (Ben-Hur, Elisseeff and Guyon, "A stability based method for discovering structure in clustered
 data", 2002). "behind" is how far a setting's agreement is below that of the program's own, over the
-pairs of all sets, with the standard error of that.
+pairs of all sets, with the standard error of that. All settings are tried unless some are named.
 """
 
 import itertools
@@ -43,27 +43,32 @@ def load(path: str) -> np.ndarray:
         return take(rows.features, np.sort(chosen))
 
 
-def clusters(rows: np.ndarray, k: int) -> np.ndarray:
-    (found,) = Grouper(rows, "manifold").runs(k, [[0, 0]])
-    return found.labels
+def mapped(trainings: list[np.ndarray]) -> list[Grouper]:
+    return [Grouper(rows, "manifold") for rows in trainings]
 
 
-def agreements(trainings: list[np.ndarray], k: int) -> list[float]:
+def agreements(trainings: list[Grouper], k: int) -> list[float]:
     """One a pair of trainings."""
-    found = [clusters(rows, k) for rows in trainings]
+    found = [next(grouper.runs(k, [[0, 0]])).labels for grouper in trainings]
     return [adjusted_rand_index(contingency(a, b)) for a, b in itertools.combinations(found, 2)]
 
 
 def main(k: str, *words: str) -> None:
-    sets = {}
+    sets: dict[str, list[np.ndarray]] = {}
+    wanted: list[str] = []
     for word in words:
-        name, _, paths = word.partition("=")
-        sets[name] = [load(path) for path in paths.split(",")]
-    own = {name: agreements(trainings, int(k)) for name, trainings in sets.items()}
+        name, given, paths = word.partition("=")
+        if given:
+            sets[name] = [load(path) for path in paths.split(",")]
+        else:
+            wanted.append(name)
+    maps = {name: mapped(trainings) for name, trainings in sets.items()}
+    own = {name: agreements(trainings, int(k)) for name, trainings in maps.items()}
     print("| setting | value |", " | ".join(sets), "| behind (standard error) |")
     print("|---" * (3 + len(sets)) + "|")
     print("| as it is | |", " | ".join(f"{statistics.mean(v):.4f}" for v in own.values()), "| |")
-    for setting, ((module, constant), values) in SETTINGS.items():
+    for setting in wanted or SETTINGS:
+        (module, constant), values = SETTINGS[setting]
         for value in values:
             cells, behind = [], []
             before = getattr(module, constant)
@@ -72,7 +77,9 @@ def main(k: str, *words: str) -> None:
                 if setting == "evenness" and trainings[0].shape[1] <= WIDE:
                     cells.append("")
                     continue
-                found = agreements(trainings, int(k))
+                # The mixture changes no map.
+                groupers = maps[name] if module is mixture else mapped(trainings)
+                found = agreements(groupers, int(k))
                 cells.append(f"{statistics.mean(found):.4f}")
                 behind += [a - b for a, b in zip(own[name], found, strict=True)]
             setattr(module, constant, before)
