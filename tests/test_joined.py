@@ -1,5 +1,7 @@
 """Several files of latents as one."""
 
+import os
+
 import numpy as np
 import pytest
 
@@ -114,3 +116,15 @@ def test_an_analysis_is_that_of_one_file(tmp_path):
 def test_rows_are_read_in_order_only():
     with pytest.raises(ValueError, match="one after the other"):
         Stacked([np.zeros((4, 2))])[::2]
+
+
+@pytest.mark.parametrize("command", ["cluster", "pca"])
+def test_a_list_may_be_a_pipe(aetool, tmp_path, command):
+    np.save(tmp_path / "rows.npy", np.arange(12.0).reshape(6, 2) ** 2)
+    read, write = os.pipe()
+    os.write(write, f"{tmp_path / 'rows.npy'}\n".encode())
+    os.close(write)
+    options = ["-k", 2] if command == "cluster" else []
+    done = aetool(command, f"@/dev/fd/{read}", *options, "-o", tmp_path / "out.csv", "-q")
+    os.close(read)
+    assert done.status == 0, done.stderr

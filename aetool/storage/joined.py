@@ -15,9 +15,13 @@ _OTHER_FILES = 64  # that the process may hold open beside those of latents
 
 
 def listed_files(texts: str | Path | Sequence[str | Path]) -> list[str]:
-    """The files that `open_joined` would open, those of lists one by one."""
+    """The files that `open_joined` would open, those of lists one by one; it takes these too.
+
+    A list may be a pipe, so it is read once.
+    """
     texts = [texts] if isinstance(texts, str | Path) else texts
-    return [name for text in texts for name in _listed(str(text))]
+    names = (name for text in texts for name in _listed(str(text)))
+    return [f"./{name}" if name.startswith("@") else name for name in names]
 
 
 def open_joined(texts: str | Path | Sequence[str | Path]) -> Latents:

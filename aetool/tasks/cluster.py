@@ -128,9 +128,10 @@ def cluster_latents(
     if plot:
         check_figure_path(plot)
     with ExitStack() as stack:
+        files = listed_files(latents)
         outputs = (output, sheets, copy_to, plot, page, save)
-        stack.enter_context(held(outputs, (*listed_files(latents), apply_model)))
-        rows = stack.enter_context(open_joined(latents))
+        stack.enter_context(held(outputs, (*files, apply_model)))
+        rows = stack.enter_context(open_joined(files))
         model, fitted = load_model(apply_model) if apply_model else (None, None)
         if model is not None:
             check_fits(apply_model, fitted, model.dimensions, rows)

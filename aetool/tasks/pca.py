@@ -79,9 +79,10 @@ def project_latents(
     for figure in filter(None, (plot, scree)):
         check_figure_path(figure)
     with ExitStack() as stack:
+        files = listed_files(latents)
         outputs = (output, plot, scree, loadings, page, save)
-        stack.enter_context(held(outputs, (*listed_files(latents), apply_axes, checkpoint)))
-        rows = stack.enter_context(open_joined(latents))
+        stack.enter_context(held(outputs, (*files, apply_axes, checkpoint)))
+        rows = stack.enter_context(open_joined(files))
         if apply_axes:
             projection = _load(apply_axes, rows, components)
         else:
