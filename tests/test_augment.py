@@ -61,6 +61,17 @@ def test_shift_moves_by_up_to_a_tenth_and_repeats_the_edge():
     assert out[..., 2].min() == out[..., 2].max() == 128  # no black border
 
 
+def test_shift_keeps_every_pixel_as_sharp_as_it_was():
+    noise = np.random.default_rng(1).integers(0, 256, (32, 32, 1), np.uint8)
+    out = varied(("shift",), pictures=np.repeat(noise[None], 50, axis=0))
+    around = np.pad(noise, ((3, 3), (3, 3), (0, 0)), mode="edge")
+    places = {
+        around[y : y + 32, x : x + 32].tobytes(): (y - 3, x - 3) for y in range(7) for x in range(7)
+    }
+    found = {places[picture.tobytes()] for picture in out}
+    assert {y for y, x in found} == {x for y, x in found} == set(range(-3, 4))
+
+
 def test_rotate_turns_about_the_centre():
     out = varied(("rotate",)).astype(float)
     centre = out[:, 15:17, 15:17, :2].mean(axis=(1, 2))

@@ -11,7 +11,7 @@ from aetool.errors import UsageError
 AUGMENTATIONS = {
     "flip": "mirror left and right, one time in two",
     "crop": "a random window of 70 to 100 % of the area, its aspect changed by up to 4:3",
-    "shift": "moved by up to 10 % of each side",
+    "shift": "moved by whole pixels, up to 10 % of each side",
     "rotate": "turned by up to 10 degrees",
     "brightness": "brightness and contrast changed by up to 20 %",
     "five-crops": "besides the picture its four corners and its centre, three quarters as wide "
@@ -139,8 +139,9 @@ def _affine_map(shape, margin, names, size, draws, window) -> tuple[float, ...]:
     centre_y = height / 2 + span_y * (draws[2] - 0.5) + (1 - whole) * height * down
     centre_x = width / 2 + span_x * (draws[3] - 0.5) + (1 - whole) * width * across
     if "shift" in names:
-        centre_y += 0.2 * (draws[8] - 0.5) * height
-        centre_x += 0.2 * (draws[9] - 0.5) * width
+        # By whole pixels: what lies between two would be a blur that no other picture has.
+        centre_y += round(0.2 * (draws[8] - 0.5) * height)
+        centre_x += round(0.2 * (draws[9] - 0.5) * width)
     angle = math.radians(20 * (draws[4] - 0.5)) if "rotate" in names else 0.0
     mirror = -1 if "flip" in names and draws[_MIRROR] < 0.5 else 1
     scale_y = window_h * height / size[0]
