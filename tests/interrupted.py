@@ -12,17 +12,31 @@ from aetool.tasks.train import train_model
 from aetool.training import loop
 
 
-def train_in_pieces(source: str, output: Path, plan: Plan, *stops: int, **options) -> None:
-    """Train, stopped after each number of steps in all as by a signal, and resumed each time."""
-    original, wanted, done = loop.run, 0, 0
+def train_in_pieces(
+    source: str, output: Path, plan: Plan, *stops: int, measured: int = 0, **options
+) -> None:
+    """Train, stopped after each number of steps in all as by a signal, and resumed each time.
+
+    With `measured` a stop comes that many validation batches later.
+    """
+    original, wanted, done, batches_measured = loop.run, 0, 0, 0
 
     def run(learner, batches, validation, settings, state, hooks):
-        def stop():
-            nonlocal done
-            done += 1
-            return 15 if done in (wanted, wanted + 1) else 0
+        def step(*place):
+            nonlocal done, batches_measured
+            done, batches_measured = done + 1, 0
+            hooks.step(*place)
 
-        stopping = loop.Hooks(step=hooks.step, epoch=hooks.epoch, save=hooks.save, stop=stop)
+        def stop():
+            return 15 if done == wanted and batches_measured >= measured else 0
+
+        def test_batch(x, y):
+            nonlocal batches_measured
+            batches_measured += 1
+            return test(x, y)
+
+        test, learner.test_batch = learner.test_batch, test_batch
+        stopping = loop.Hooks(step=step, epoch=hooks.epoch, save=hooks.save, stop=stop)
         return original(learner, batches, validation, settings, state, stopping)
 
     with pytest.MonkeyPatch.context() as patch:

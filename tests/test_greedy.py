@@ -99,6 +99,16 @@ def test_early_stopping_watches_the_whole_alone(tmp_path):
     assert result.metrics["val_loss"] == pytest.approx(losses.min())
 
 
+def test_stages_begin_with_the_weights_that_are_given(tmp_path):
+    given, output = tmp_path / "given.h5", tmp_path / "m.h5"
+    train_model("sklearn:digits", given, plan(epochs=0, seed=7))
+    train_model("sklearn:digits", output, plan(learning_rate=1e-9), init=given)
+    for layer, variables in read_checkpoint(given).weights.items():
+        for name, array in variables.items():
+            learnt = read_checkpoint(output).weights[layer][name]
+            np.testing.assert_allclose(learnt, array, atol=1e-6, err_msg=name)
+
+
 @pytest.mark.parametrize("stops", [(1,), (3,), (5, 2), (9,)])
 def test_interrupted_in_any_stage_equals_uninterrupted(tmp_path, stops, whole):
     output = tmp_path / "cut.h5"

@@ -23,7 +23,18 @@ def test_arguments_reach_the_optimizer():
     assert float(optimizer.learning_rate) == pytest.approx(0.01)
 
 
-@pytest.mark.parametrize("text", ["sdg", "sgd:momentum", "sgd:speed=1", "adam:beta_1=x"])
+@pytest.mark.parametrize(
+    "text",
+    [
+        "sdg",
+        "sgd:momentum",
+        "sgd:speed=1",
+        "adam:beta_1=x",
+        "adam:use_ema=1",
+        "adam:learning_rate=0.1",
+        "adam:gradient_accumulation_steps=2",
+    ],
+)
 def test_wrong_words_are_one_usage_error(text):
     with pytest.raises(UsageError):
         make_optimizer(Settings(optimizer=text))

@@ -48,7 +48,12 @@ PLANS = {
     "no half": {"recipe": "colorizer", "half": False, "arguments": {"widths": (4,)}},
     "other model": {"recipe": "mnist-ae", "model": "unet-small", "arguments": {"bottleneck": 0}},
     "skips": {"model": "unet", "task": "colorize", "arguments": {"skips": (1, 3), "middle": 4}},
-    "no skips": {"model": "unet", "arguments": {"skips": (), "output_stride": 2}},
+    "no skips": {"model": "unet", "arguments": {"skips": (), "stem_stride": 2}},
+    "strides": {
+        "model": "unet", "task": "colorize", "loss": "ab-huber", "arguments": {"output_stride": 2}
+    },
+    "decay": {"recipe": "colorizer", "weight_decay": 0.02},
+    "no decay": {"optimizer": "adamw", "weight_decay": 0.0},
     "all skips": {"recipe": "mnist-unet-small", "arguments": {"skips": None}},
     "latents": {"recipe": "mnist-vae", "arguments": {"latent_dim": 5}},
     "terms": {"model": "conv-vae", "loss_weights": {"divergence": 2}},
@@ -101,8 +106,10 @@ def test_a_file_that_does_not_tell_has_no_command():
         "--recipe mnist-ae --init {0} --epochs 1 --size 16 --half --only 7",
         "--model stacked-ae --set widths=2,3 --set kernels=3,3 --stages 1,2 --epochs 1 --only 1 "
         "--stage-rates 0.01,0.001 --size 8",
+        # 0 is not what adamw has where nothing is said.
+        "--optimizer adamw --weight-decay 0 --learning-rate 0.05 --only 3 --epochs 1",
     ],
-    ids=["conv-vae", "mnist-ae", "stacked-ae"],
+    ids=["conv-vae", "mnist-ae", "stacked-ae", "adamw"],
 )
 def test_the_command_gives_the_same_weights(aetool, tmp_path, monkeypatch, options):
     monkeypatch.chdir(tmp_path)

@@ -6,8 +6,9 @@ import os
 import sys
 import time
 from collections.abc import Callable, Iterator
-from contextlib import contextmanager
+from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass, fields, is_dataclass
+from functools import partial
 from pathlib import Path
 
 import typer
@@ -112,6 +113,21 @@ class Output:
             yield from self._bar(title)
         else:
             yield _log_lines(title)
+
+    @contextmanager
+    def phases(self, *titles: str) -> Iterator[tuple[Progress, ...]]:
+        """`progress` for each title; one begins when it is first called, which ends the last."""
+        with ExitStack() as stack:
+            running: dict[str, Progress] = {}
+
+            def report(title: str, done: int, total: int) -> None:
+                if title not in running:
+                    stack.close()
+                    running.clear()
+                    running[title] = stack.enter_context(self.progress(title))
+                running[title](done, total)
+
+            yield tuple(partial(report, title) for title in titles)
 
     def _bar(self, title: str) -> Iterator[Progress]:
         from rich import progress as bars

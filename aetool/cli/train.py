@@ -315,7 +315,7 @@ def train(
         values = ", ".join(f"{name} {value:.5g}" for name, value in means.items())
         out.note(f"epoch {epoch}/{epochs}: {values}")
 
-    with out.progress("Training") as progress:
+    with out.phases("Reading", "Training") as (reading, training):
         result = train_model(
             source,
             output,
@@ -328,7 +328,7 @@ def train(
             log=log,
             tensorboard=tensorboard,
             max_pixels=max_pixels,
-            listeners=Listeners(step=progress, epoch=epoch_line, note=out.note),
+            listeners=Listeners(decoding=reading, step=training, epoch=epoch_line, note=out.note),
         )
     done = f"trained in {result.seconds:.0f} s" if result.seconds else "already finished"
     out.finish(

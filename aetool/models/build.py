@@ -22,6 +22,8 @@ def builder(name: str):
 def complete(spec: Mapping) -> dict:
     """The specification with every builder argument spelled out, lists as tuples.
 
+    A lone number where a builder takes several is taken for a tuple of one.
+
     Raises:
         UsageError: for an unknown family or an argument that its builder does not take.
     """
@@ -33,11 +35,13 @@ def complete(spec: Mapping) -> dict:
             f"model family {spec['name']} takes no {', '.join(unknown)}",
             f"it takes {', '.join(parameters)}",
         )
-    arguments = {p.name: arguments.get(p.name, p.default) for p in parameters.values()}
-    return {
-        "name": spec["name"],
-        **{k: tuple(v) if isinstance(v, list | tuple) else v for k, v in arguments.items()},
-    }
+    values = {p.name: arguments.get(p.name, p.default) for p in parameters.values()}
+    for name, value in values.items():
+        if isinstance(value, list):
+            values[name] = tuple(value)
+        elif isinstance(parameters[name].default, tuple) and isinstance(value, int | float):
+            values[name] = (value,)
+    return {"name": spec["name"], **values}
 
 
 def build_model(spec: Mapping, *, dtype: str | None = None) -> keras.Model:

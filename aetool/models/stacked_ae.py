@@ -120,6 +120,13 @@ def copy_stages(model: keras.Model, stages: Iterable[keras.Model]) -> None:
                 model.get_layer(layer.name).set_weights(layer.get_weights())
 
 
+def spread(model: keras.Model, stage: keras.Model) -> None:
+    """Give a stage the weights that the whole model has in the layers of the same names."""
+    for layer in stage.layers:
+        if layer.weights:
+            layer.set_weights(model.get_layer(layer.name).get_weights())
+
+
 def _grid(size: tuple[int, int], level: int) -> tuple[int, int]:
     """(height, width) of what `level` is given."""
     return tuple(-(-side // 2 ** (level - 1)) for side in size)

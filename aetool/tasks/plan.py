@@ -1,5 +1,6 @@
 """What a training run is to do: a recipe, overridden by options, with every default filled in."""
 
+import math
 from collections.abc import Mapping
 from dataclasses import asdict, dataclass, fields
 
@@ -21,6 +22,20 @@ AB_LOSSES = ("ab-crossentropy", "ab-huber")
 DECODING = ("temperature", "rebalancing", "saturation")
 # What a recipe says of one family's way to learn.
 _OF_A_FAMILY = ("loss_weights", "stages", "stage_rates", "patch")
+# Arguments of a builder that are no free choice: what to ask for instead.
+_NOT_FREE = {
+    "name": "--model names the family",
+    "size": "--size gives it",
+    "outputs": "they follow from --task and the pictures",
+    "activation": "it follows from --loss",
+    "classes": "they follow from the labels, or from --only",
+}
+# Arguments of an optimizer in the place of which an option may be given.
+_OPTIMIZER_OPTIONS = {
+    "weight_decay": "weight_decay",
+    "clip_norm": "global_clipnorm",
+    "accumulate": "gradient_accumulation_steps",
+}
 
 
 @dataclass(frozen=True, slots=True)
@@ -97,7 +112,11 @@ def make_plan(*, recipe: str | None = None, arguments: Mapping | None = None, **
     options = {name: value for name, value in options.items() if value is not None}
     if any(options.get(way) for way in _TARGETS):
         values = {k: v for k, v in values.items() if k not in _TARGETS}
+    if "optimizer" in values and "optimizer" not in options:
+        replaced = [key for option, key in _OPTIMIZER_OPTIONS.items() if option in options]
+        values["optimizer"] = _without(values["optimizer"], replaced)
     values |= options
+    values["only"] = tuple(dict.fromkeys(values.get("only", ())))
     spec = _tuples({**spec, **(arguments or {})})
     chosen = family(name)
     task = values.pop("task", None) or chosen.tasks[0]
@@ -105,6 +124,7 @@ def make_plan(*, recipe: str | None = None, arguments: Mapping | None = None, **
         raise UsageError(
             f"{name} does not learn to {task}", f"its tasks: {', '.join(chosen.tasks)}"
         )
+    _check_arguments(arguments or {}, task)
     values.setdefault("loss", chosen.loss[task])
     values = _tuples(values)
     values["loss_weights"] = _loss_weights(chosen, weights)
@@ -118,6 +138,7 @@ def make_plan(*, recipe: str | None = None, arguments: Mapping | None = None, **
     rest = {k: v for k, v in values.items() if k not in known}
     _check(settings, rest)
     _check_task(task, settings, rest)
+    _check_loss(chosen, spec, settings)
     return Plan(model=spec, task=task, settings=settings, recipe=recipe, **rest)
 
 
@@ -130,6 +151,8 @@ def _loss_weights(chosen: Family, given: Mapping) -> dict[str, float]:
                 f"the loss of {chosen.name} has no term {term!r} to weigh",
                 f"its terms: {terms}" if terms else "it has a single one",
             )
+        if not 0 <= given[term] < math.inf:
+            raise UsageError(f"--loss-weight {term}={given[term]} is not a number of at least 0")
     return {**chosen.loss_weights, **given}
 
 
@@ -140,7 +163,8 @@ def _stages(chosen: Family, spec: Mapping, values: Mapping) -> tuple[int, ...]:
         if given:
             raise UsageError(f"{chosen.name} does not learn in stages", "leave out --stages")
         return ()
-    levels = len(spec["widths"]) if "widths" in spec else chosen.levels
+    widths = spec.get("widths", (0,) * chosen.levels)
+    levels = len(widths) if isinstance(widths, tuple) else 1
     if values.get("epochs") == 0:
         return ()  # an untrained model
     if given is None:
@@ -169,6 +193,29 @@ def _check_task(task: str, settings: Settings, rest: Mapping) -> None:
         raise UsageError(f"--{ways[0]} and --{ways[1]} exclude each other", "leave out one")
     if settings.loss in AB_LOSSES and task != "colorize":
         raise UsageError(f"loss {settings.loss} needs --task colorize, not {task}")
+
+
+def _check_arguments(arguments: Mapping, task: str) -> None:
+    for name, instead in _NOT_FREE.items():
+        if name in arguments and not (name == "outputs" and task == "translate"):
+            raise UsageError(f"{name} is not to be set: {instead}")
+
+
+def _check_loss(chosen: Family, spec: Mapping, settings: Settings) -> None:
+    """What of a loss does not suit the model."""
+    if settings.patch is not None and "adversarial" not in chosen.loss_weights:
+        raise UsageError(f"{chosen.name} has no discriminator", "leave out --patch")
+    if settings.loss.startswith("binary") and chosen.range != (0, 1):
+        low, high = chosen.range
+        raise UsageError(
+            f"{chosen.name} gives {low} to {high}, and loss {settings.loss} takes 0 to 1",
+            "for example --loss mae",
+        )
+    if spec.get("output_stride", 1) != 1 and settings.loss not in AB_LOSSES:
+        raise UsageError(
+            f"output_stride {spec['output_stride']} leaves loss {settings.loss} a smaller picture",
+            f"--set output_stride=1, or --loss {' or '.join(AB_LOSSES)} to learn colours alone",
+        )
 
 
 def _check(settings: Settings, rest: Mapping) -> None:
@@ -212,11 +259,16 @@ def difference(before: Mapping, after: Mapping) -> str | None:
     """
     before = {"accumulate": Settings().accumulate, **before}
     for name in sorted(set(before) | set(after)):
-        if name not in (*DECODING, "epochs", "max_pixels") and (before.get(name) or None) != (
-            after.get(name) or None
+        if name not in (*DECODING, "epochs", "max_pixels") and asked(before.get(name)) != asked(
+            after.get(name)
         ):
             return f"{name} was {before.get(name)!r}, now {after.get(name)!r}"
     return None
+
+
+def asked(value: object) -> object:
+    """An option's value; None where it says no more than to leave the option out. 0 says more."""
+    return None if value is False or value in ("", (), [], {}) else value
 
 
 def parse_arguments(texts: list[str]) -> dict:
@@ -287,6 +339,13 @@ def _value(text: str):
         except ValueError:
             continue
     return text
+
+
+def _without(optimizer: str, names: list[str]) -> str:
+    """An optimizer as it is written, less some of its arguments."""
+    name, _, arguments = optimizer.partition(":")
+    kept = [item for item in arguments.split(",") if item.partition("=")[0].strip() not in names]
+    return ":".join(filter(None, (name, ",".join(kept))))
 
 
 def _tuples(values: Mapping) -> dict:

@@ -10,7 +10,7 @@ from aetool.models.specs import family
 from aetool.plots.animation import write_gif
 from aetool.plots.curves import draw_curves
 from aetool.plots.sheets import contact_sheet, fitted
-from aetool.storage.atomic import replacing
+from aetool.storage.atomic import blaming, replacing
 from aetool.tasks.plan import AB_LOSSES, Plan
 from aetool.training.pictures import Pictures
 
@@ -33,7 +33,8 @@ class Preview:
 
     def __init__(self, folder: Path, pictures: Pictures, pair, plan: Plan, arrays, size):
         self.folder = folder
-        self.folder.mkdir(parents=True, exist_ok=True)
+        with blaming(folder):
+            self.folder.mkdir(parents=True, exist_ok=True)
         rows = np.unique(np.linspace(0, len(pictures) - 1, _COUNT).astype(int))
         shown = pictures.take(rows)
         if shown.shape[1:3] != tuple(size):

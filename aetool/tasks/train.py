@@ -1,6 +1,7 @@
 """Train a model: first whether there is anything to do, before Keras is imported."""
 
 import hashlib
+import os
 from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
@@ -15,7 +16,7 @@ from aetool.storage.atomic import locked, remove_stale
 from aetool.storage.checkpoint import Checkpoint, read_checkpoint
 from aetool.tasks.outputs import check_outputs
 from aetool.tasks.plan import Plan, difference
-from aetool.training.state import read_document
+from aetool.training.state import read_document, unpack
 from aetool.training.team import seat
 
 Progress = Callable[[int, int], None]
@@ -104,11 +105,22 @@ def train_model(
         Interrupted: after a signal, with the state saved.
     """
     output = Path(output)
+    if resume and overwrite:
+        raise UsageError("--resume and --overwrite exclude each other", "leave out one")
     if str(output) == "-":
         raise UsageError("a model cannot go to standard output", "name a file: -o MODEL.h5")
+    if str(log) == "-":
+        raise UsageError(
+            "a table written anew after each epoch cannot go to standard output",
+            "name a file: --log EPOCHS.csv",
+        )
     if output.is_dir():
         raise OutputError(f"cannot write {output}: it is a folder", "name a file in it")
     check_outputs((output, plot, log), (source,))
+    if plot is not None and _would_be_learnt(plot, source):
+        raise UsageError(
+            f"{plot} is in {source}: the next training would learn from it", "draw it elsewhere"
+        )
     if plot is not None:
         from aetool.plots.style import check_figure_path  # matplotlib, only where it is wanted
 
@@ -133,6 +145,8 @@ def train_model(
         digest = data_digest(pictures, plan)
         before = _resumable(output, running, options, digest) if resume else None
         if before is not None and _nothing_left(before, plan) and _written(output, before):
+            if plot or log:
+                _draw_again(before, plan, plot, log)
             return _finished(output)
         # Only now is there something to learn: TensorFlow takes seconds to import.
         from aetool.tasks.training_run import TrainingRun
@@ -197,11 +211,16 @@ def _resumable(output: Path, running: Path, options: dict, digest: str) -> Check
 
 
 def data_digest(pictures: Source, plan: Plan) -> str:
-    """Of all that is learnt from: the pictures, and with them the targets of another source."""
-    if plan.target is None or plan.target in SIDES:
+    """Of all that is looked at: the pictures, and targets or validation from other sources."""
+    others = []
+    if plan.target is not None and plan.target not in SIDES:
+        others.append(plan.target)
+    if plan.held_out_fraction is None:
+        others.append(plan.validation)
+    if not others:
         return pictures.digest()
-    both = pictures.digest() + open_source(plan.target).digest()
-    return hashlib.sha256(both.encode()).hexdigest()
+    every = pictures.digest() + "".join(open_source(other).digest() for other in others)
+    return hashlib.sha256(every.encode()).hexdigest()
 
 
 def _nothing_left(before: Checkpoint, plan: Plan) -> bool:
@@ -216,6 +235,25 @@ def _written(output: Path, before: Checkpoint) -> bool:
     written = read_checkpoint(output, weights=False).metadata["training"]
     stands = before.metadata["training"]
     return all(written[key] == stands[key] for key in ("options", "epochs_done", "data"))
+
+
+def _would_be_learnt(drawing: Path, source: str) -> bool:
+    """Whether a picture that is written there would be one of a source that is a folder."""
+    folder = os.path.join(os.path.realpath(source), "")
+    return os.path.isdir(source) and os.path.realpath(drawing).startswith(folder)
+
+
+def _draw_again(before: Checkpoint, plan: Plan, plot: Path | None, log: Path | None) -> None:
+    """What is asked of a finished training that its history alone suffices for."""
+    state, _ = unpack(before.training)
+    if plot and state.history:
+        from aetool.tasks.preview import plot_curves
+
+        plot_curves(plot, state.history)
+    if log:
+        from aetool.tasks.training_log import write_log
+
+        write_log(log, state, plan.settings)
 
 
 def _finished(output: Path) -> TrainResult:

@@ -5,7 +5,7 @@ from collections.abc import Iterator, Mapping
 
 from aetool.errors import AetoolError
 from aetool.models.specs import family
-from aetool.tasks.plan import DECODING, DEFAULT_MODEL, make_plan
+from aetool.tasks.plan import DECODING, DEFAULT_MODEL, asked, make_plan
 from aetool.tasks.recipes import read_recipe
 from aetool.training.settings import Settings
 
@@ -64,15 +64,17 @@ def _options(options: Mapping) -> Iterator[list[str]]:
         task=task,
         arguments=model,
         epochs=options["epochs"],
+        loss=options["loss"],
         target=options.get("target"),
         edges=options.get("edges"),
     )
     natural = {**plan.options(), "precision": None}
     natural |= {way: values.get(way) for way in ("target", "edges")}
+    natural["loss"] = values.get("loss", family(name).loss[task])
     if options.get("edges"):
         natural["target"] = None  # either takes the place of the other
     for option, value in options.items():
-        if option not in _APART and (value or None) != (natural.get(option) or None):
+        if option not in _APART and asked(value) != asked(natural.get(option)):
             yield _option(option, value, natural.get(option))
 
 

@@ -62,19 +62,24 @@ def load_data(
         TrainingError: when nothing is left to learn from.
     """
     learnt, held_out = split(source, plan.held_out_fraction or 0.0, plan.only, plan.settings.seed)
+    pairing = held_out_pairing = _pairing(plan, source)
     if plan.held_out_fraction is None:
-        held_out, _ = split(open_source(plan.validation), 0.0, plan.only, 0)
-    pairing = _pairing(plan, source)
+        elsewhere = open_source(plan.validation)
+        held_out, _ = split(elsewhere, 0.0, plan.only, 0)
+        held_out_pairing = _pairing(plan, elsewhere)
     size, channels, outputs = _shape(plan, learnt, pairing, max_pixels)
     classes = plan.only or source.class_names
     if plan.task == "classify" and len(classes) < 2:
+        if plan.only:
+            raise TrainingError(f"--only {plan.only[0]} leaves no second class to tell it from")
         raise TrainingError(
             f"{source.root} has no labels of two classes to tell apart",
             "a folder for each class, or an array with labels",
         )
 
-    def pictures(chosen: Source, augmentations: tuple[str, ...]) -> Pictures:
-        elsewhere = chosen is held_out and plan.held_out_fraction is None
+    def pictures(
+        chosen: Source, augmentations: tuple[str, ...], pairing: Pairing | None
+    ) -> Pictures:
         return Pictures(
             chosen,
             stored_size(size, augmentations),
@@ -82,13 +87,13 @@ def load_data(
             how=plan.fit,
             max_pixels=max_pixels,
             progress=progress,
-            pairing=_pairing(plan, held_out) if elsewhere else pairing,
+            pairing=pairing,
             classes=classes if plan.task == "classify" else (),
         )
 
     return TrainingData(
-        pictures(learnt, plan.settings.augment),
-        pictures(held_out, ()) if held_out is not None else None,
+        pictures(learnt, plan.settings.augment, pairing),
+        pictures(held_out, (), held_out_pairing) if held_out is not None else None,
         size,
         channels,
         outputs,
@@ -121,7 +126,7 @@ def _shape(
     plan: Plan, source: Source, pairing: Pairing | None, max_pixels: int
 ) -> tuple[tuple[int, int], int, int]:
     """((height, width), channels in, channels out): as asked, or the pictures' own."""
-    step = max(1, len(source) // _LOOK_AT)
+    step = -(-len(source) // _LOOK_AT)
     looks: list[tuple[np.ndarray, ...]] = []
     for i in range(0, len(source), step):
         try:

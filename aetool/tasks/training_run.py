@@ -26,6 +26,7 @@ from aetool.models.build import (
 )
 from aetool.storage.checkpoint import Checkpoint, read_checkpoint, write_checkpoint
 from aetool.tasks.calibration import calibrate_trained
+from aetool.tasks.encode import note_pages
 from aetool.tasks.plan import AB_LOSSES, Plan
 from aetool.tasks.preview import Preview, plot_curves
 from aetool.tasks.train import Listeners, TrainResult, running_path
@@ -79,14 +80,22 @@ class TrainingRun:
         self.listeners, self.team = listeners, team
         self.writes = team is None or team.seat.rank == 0
         self.arrays: dict[str, np.ndarray] = {}
-        settings = replace(plan.settings, precision=resolve_precision(plan.settings.precision))
+        # What "auto" was where the training began it stays, on whatever machine it goes on.
+        wanted = plan.settings.precision
+        if before is not None and wanted == "auto":
+            wanted = before.metadata["training"]["options"]["precision"]
+        settings = replace(plan.settings, precision=resolve_precision(wanted))
         self.settings = settings
         # Wrong names are said before minutes of decoding, not after.
         loss_function(settings.loss)
         make_optimizer(settings)
+        complete(plan.model)
+        if init is not None:
+            read_checkpoint(init, weights=False)
         keras.utils.set_random_seed(settings.seed)
 
         self.data = load_data(source, plan, max_pixels, listeners.decoding)
+        note_pages(listeners.note, [i for part in self.data.sets for i in part.several_pages])
         self.spec = self._specification()
         self.pair = make_pair(plan, self.spec)
         self.learner = self._learner()
@@ -145,8 +154,12 @@ class TrainingRun:
         self.learner.share(team.share)
 
     def _restore(self, before: Checkpoint) -> None:
+        if self._readable() != read_document(before.training).get("readable", self._readable()):
+            raise TrainingError(
+                f"{running_path(self.output)} cannot go on: other pictures can be read than before",
+                "make the same ones readable, or begin again with --overwrite",
+            )
         self.state, learner = unpack(before.training)
-        self.state.stopped_early = False
         set_weights(self.learner.model, before.weights)
         self.learner.load_state(learner)
         if self.state.step:
@@ -157,14 +170,13 @@ class TrainingRun:
             self.learner.train_batch(*batches.make(epoch, 0, batches.order(epoch)))
             set_weights(self.learner.model, before.weights)
             self.learner.load_state(learner)
-        self.saved = _place(self.state)
-        where = f"epoch {self.state.epoch + 1}, step {self.state.step + 1}"
-        self.listeners.note(f"continuing {self.output} at {where}")
+        self.saved = self.state.place()
+        self.listeners.note(f"continuing {self.output} from {self.state.place()}")
 
     def _initialise(self, init: Path) -> None:
         given = read_checkpoint(init)
         try:
-            set_weights(self.learner.model, given.weights)
+            self.learner.start_from(given.weights)
         except FormatError as error:
             raise FormatError(
                 f"{init} does not fit this model: {error.message}",
@@ -208,8 +220,10 @@ class TrainingRun:
         except OutputError as error:
             raise OutputError(error.message, self._make_room()) from error
         if stopped:
+            epoch = self.state.epoch
+            where = f"in epoch {epoch + 1}" if self.state.step else f"after epoch {epoch}"
             raise Interrupted(
-                f"stopped in epoch {self.state.epoch + 1} of {self.settings.total_epochs}; "
+                f"stopped {where} of {self.settings.total_epochs}; "
                 f"saved in {running_path(self.output)}",
                 "the same command with --resume goes on from there",
                 signal_number=stopped,
@@ -295,11 +309,15 @@ class TrainingRun:
         running = running_path(self.output)
         if self.saved and not running.exists():
             self.listeners.note(f"{running} has vanished; it is written anew")
-        extra = {"options": self.options, "data": self.digest}
+        extra = {"options": self.options, "data": self.digest, "readable": self._readable()}
         checkpoint = self._checkpoint()
         checkpoint.training = pack(state, self.learner.state(), extra)
         write_checkpoint(running, checkpoint)
-        self.saved = _place(state)
+        self.saved = state.place()
+
+    def _readable(self) -> list[int]:
+        """What stands for the pictures that could be read, of each set."""
+        return [part.checksum for part in self.data.sets]
 
     def _examples(self) -> np.ndarray:
         """A few pictures as the network takes them, none of them learnt from where some are."""
@@ -372,9 +390,3 @@ class TrainingRun:
             "fidelity": None,
             "calibration": None,
         }
-
-
-def _place(state: loop.RunState) -> str:
-    if state.step:
-        return f"epoch {state.epoch + 1} up to step {state.step}"
-    return f"the end of epoch {state.epoch}" if state.epoch else "the beginning"

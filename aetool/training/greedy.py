@@ -8,7 +8,7 @@ from collections.abc import Sequence
 import keras
 import numpy as np
 
-from aetool.models.stacked_ae import copy_stages
+from aetool.models.stacked_ae import copy_stages, spread
 from aetool.training.losses import mse
 from aetool.training.reconstruction import Reconstruction
 from aetool.training.regime import Regime, Sharing, Variables, numbered
@@ -54,6 +54,12 @@ class Greedy(Regime):
     @property
     def optimizer(self) -> keras.optimizers.Optimizer:
         return self._learner.optimizer
+
+    def start_from(self, weights) -> None:
+        super().start_from(weights)
+        # A stage begins with what the whole has of it, or its own beginning would replace that.
+        for learner in self._stages:
+            spread(self.model, learner.model)
 
     def enter_stage(self, stage: int) -> None:
         if self._stage and stage != self._stage:

@@ -21,7 +21,8 @@ class Hooks:
         step: (epoch from 0, steps done, steps an epoch).
         save: (state), when the state is worth keeping.
         epoch: (state, the epoch's means), after each epoch's validation and save.
-        stop: gives a signal's number when the run should end after this step, else 0.
+        stop: gives a signal's number when the run should end after this step, else 0. A run that
+            ends in the validation of an epoch begins that anew.
     """
 
     step: Callable[[int, int, int], None] = lambda *_: None
@@ -60,31 +61,31 @@ def run(
         learner.enter_stage(phase.stage)
         started = time.monotonic() - state.elapsed
         for x, y in batches.epoch(state.epoch, state.step):
-            rate = learning_rate(settings, phase, steps, state.epoch, state.step)
-            learner.set_rate(rate)
+            learner.set_rate(learning_rate(settings, phase, steps, state.epoch, state.step))
             values = learner.train_batch(x, y)
             where = f"epoch {state.epoch + 1}, step {state.step + 1}"
             _check_values(values, where)
             state.means.add(values, len(x))
             state.step += 1
             hooks.step(state.epoch, state.step, steps)
-            if state.step < steps and hooks.stop():
+            if hooks.stop():
                 _check_weights(learner, where)
-                state.elapsed = time.monotonic() - started
-                hooks.save(state)
-                return hooks.stop()
+                return _put_away(state, started, hooks)
         prefix = f"stage{phase.stage}_" if phase.stage else ""
         means = {f"{prefix}{name}": value for name, value in state.means.values().items()}
         if validation is not None:
             held_out = Means()
             for x, y in validation.epoch(0):
                 held_out.add(learner.test_batch(x, y), len(x))
+                if hooks.stop():
+                    return _put_away(state, started, hooks)
             _check_values(held_out.values(), f"the validation of epoch {state.epoch + 1}")
             means |= {f"val_{prefix}{name}": value for name, value in held_out.values().items()}
         _check_weights(learner, f"epoch {state.epoch + 1}")
         for name, value in means.items():
             state.history.setdefault(name, []).append(value)
         seconds = time.monotonic() - started
+        rate = learning_rate(settings, phase, steps, state.epoch, steps - 1)
         state.timeline.append({"learning_rate": rate, "seconds": seconds, "end": time.time()})
         state.epoch, state.step, state.means, state.elapsed = state.epoch + 1, 0, Means(), 0.0
         if not phase.stage and (settings.keeps_best or settings.patience is not None):
@@ -94,6 +95,13 @@ def run(
         if hooks.stop() and not state.finished(settings):
             return hooks.stop()
     return 0
+
+
+def _put_away(state: RunState, started: float, hooks: Hooks) -> int:
+    """Save an epoch in hand; the signal's number."""
+    state.elapsed = time.monotonic() - started
+    hooks.save(state)
+    return hooks.stop()
 
 
 def learning_rate(settings: Settings, phase: Phase, batches: int, epoch: int, batch: int) -> float:

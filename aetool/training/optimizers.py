@@ -17,6 +17,14 @@ _OPTIMIZERS = {
 }
 
 
+# Arguments that are options here, or that would change nothing of what is kept.
+_NOT_ARGUMENTS = {
+    "learning_rate": "--learning-rate gives it",
+    "gradient_accumulation_steps": "--accumulate gives them",
+    "use_ema": "averaged weights are not kept",
+    "loss_scale_factor": "no loss is scaled",
+    "name": "it has its own",
+}
 # What weight decay leaves alone: to draw these to zero would not make a network smoother.
 _NOT_DECAYED = ["bias", "gamma", "beta"]
 
@@ -34,6 +42,8 @@ def make_optimizer(settings: Settings) -> keras.optimizers.Optimizer:
     values = {}
     for item in filter(None, arguments.split(",")):
         key, _, value = item.partition("=")
+        if (instead := _NOT_ARGUMENTS.get(key.strip())) is not None:
+            raise UsageError(f"optimizer {text!r}: {key.strip()} is no argument here: {instead}")
         try:
             values[key.strip()] = float(value)
         except ValueError:

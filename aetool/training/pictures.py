@@ -1,6 +1,7 @@
 """The pictures of a training run: decoded once into memory, or again each epoch if too many."""
 
 import os
+import zlib
 from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
 
@@ -30,6 +31,8 @@ class Pictures:
 
     Attributes:
         failed: what could not be read or has no label that it needs, left out.
+        checksum: of which pictures of the source were readable.
+        several_pages: numbers of the pictures with more than the one page that is learnt from.
         labels: int32 (n,), -1 where unknown; indices into `classes`, or the source's own.
 
     Raises:
@@ -57,9 +60,14 @@ class Pictures:
         self._max_pixels = max_pixels
         self._pool = ThreadPoolExecutor(os.cpu_count() or 1, thread_name_prefix="decode")
         self.failed: list[Failure] = []
+        self.several_pages: set[int] = set()
         self._rows = self._decode_all(progress)
         if not len(self._rows):
-            raise TrainingError(f"no picture in {source.root} can be read")
+            raise TrainingError(
+                f"no picture in {source.root} can be read",
+                f"{self.failed[0].path}: {self.failed[0].reason}" if self.failed else None,
+            )
+        self.checksum = zlib.crc32(self._rows.tobytes())
         self.labels = np.array([self._label(int(i)) for i in self._rows], np.int32)
 
     def __len__(self) -> int:
@@ -96,6 +104,8 @@ class Pictures:
         if self._pairing is None:
             picture = self.source.load(int(i), max_pixels=self._max_pixels, reduce_to=self.size)
             parts = (picture.pixels,)
+            if picture.frames > 1:
+                self.several_pages.add(int(i))
         else:
             parts = self._pairing.load(self.source, int(i), self._max_pixels, self.size)
         fitted = [

@@ -1,12 +1,12 @@
 """What every way of learning has in common: the interface that the loop drives."""
 
-from collections.abc import Callable, Iterable, Iterator
+from collections.abc import Callable, Iterable, Iterator, Mapping
 from typing import Protocol
 
 import keras
 import numpy as np
 
-from aetool.models.build import layer_weights
+from aetool.models.build import layer_weights, set_weights
 
 Variables = Iterator[tuple[str, keras.Variable]]
 
@@ -50,6 +50,10 @@ class Regime:
 
     def set_rate(self, rate: float) -> None:
         self.optimizer.learning_rate.assign(rate)
+
+    def start_from(self, weights: Mapping[str, Mapping[str, np.ndarray]]) -> None:
+        """Begin with these weights; FormatError where they are of another model."""
+        set_weights(self.model, weights)
 
     def weights(self) -> dict[str, np.ndarray]:
         """{variable path: array} of everything a checkpoint stores."""

@@ -59,6 +59,12 @@ class RunState:
     elapsed: float = 0.0
     timeline: list[dict[str, float]] = field(default_factory=list)
 
+    def place(self) -> str:
+        """How far it has come, in words."""
+        if self.step:
+            return f"epoch {self.epoch + 1} up to step {self.step}"
+        return f"the end of epoch {self.epoch}" if self.epoch else "the beginning"
+
     def finished(self, settings: Settings) -> bool:
         return self.epoch >= settings.total_epochs or self.stopped_early
 
