@@ -192,3 +192,36 @@ def combine(
         tail = ascending[-max(1, len(ascending) // 20) :].mean() - middle
         parts.append((np.asarray(values) - middle) / max(tail, 1e-12))
     return join(parts, axis=0)
+
+
+def combine_apart(scores: Mapping[str, np.ndarray]) -> np.ndarray:
+    """`combine` of normal pictures, each in the units of all the others.
+
+    A new picture is no part of what it is measured by, and neither may be those that it is compared
+    with: in units of their own the highest of few pictures is 1 by every score, and a threshold of
+    that promises less than it holds.
+
+    Args:
+        scores: {name: float (n,)}, of at least one.
+
+    Returns:
+        float64 (n,).
+    """
+    parts = []
+    for values in map(np.asarray, scores.values()):
+        count = len(values)
+        if count < 2:
+            return combine(scores, scores)
+        order = np.argsort(values, kind="stable")
+        ascending = values[order].astype(np.float64)
+        left_out = np.arange(count)
+        # Of the others, in order, number k is k here, or one further where that is beyond the gap.
+        low, high = (count - 2) // 2, (count - 1) // 2
+        middle = (ascending[low + (low >= left_out)] + ascending[high + (high >= left_out)]) / 2
+        most = max(1, count // 20)  # of as many as a new picture's, or units would differ by that
+        first = count - most - 1
+        top = ascending[first:].sum() - ascending[np.maximum(left_out, first)]
+        part = np.empty(count)
+        part[order] = (ascending - middle) / np.maximum(top / most - middle, 1e-12)
+        parts.append(part)
+    return np.max(parts, axis=0)

@@ -8,7 +8,7 @@ from pathlib import Path
 import numpy as np
 
 from aetool.analysis.anomaly import FALSE_ALARMS, threshold
-from aetool.analysis.detectors import COMBINED, FITTED, PARTS, Detector, combine
+from aetool.analysis.detectors import COMBINED, FITTED, PARTS, Detector, combine_apart
 from aetool.analysis.normals import TEXTURES, Normals, bank_pictures, fit
 from aetool.analysis.texture import texture
 from aetool.errors import Failure, UsageError
@@ -221,7 +221,7 @@ def _record(
     checkpoint: Checkpoint, precision: str, arrays: Mapping[str, np.ndarray], measured: Measured
 ) -> None:
     parts = {name: measured.scores[name] for name in PARTS}
-    scores = {**measured.scores, COMBINED: combine(parts, parts)}
+    scores = {**measured.scores, COMBINED: combine_apart(parts)}
     checkpoint.arrays = {
         **{name: a for name, a in checkpoint.arrays.items() if not name.startswith(PREFIX)},
         **{PREFIX + name: array for name, array in arrays.items()},
