@@ -136,9 +136,12 @@ def test_other_digits_stand_out(aetool, zeros_model, tmp_path):
 
 
 def test_scores_are_those_of_the_calibration(zeros_model, tmp_path):
-    """The held-out pictures score exactly what training noted, so p-values mean what they say."""
+    """The held-out pictures score exactly what training noted, so p-values mean what they say.
+
+    But for the combined score, of which each was noted in the units of the others.
+    """
     table = tmp_path / "scores.csv"
-    for name in ("combined", "mse", "mahalanobis", "gmm"):
+    for name in ("mse", "mahalanobis", "gmm"):
         score_images("sklearn:digits", table, zeros_model, score=name)
         scores = np.array([float(row["score"]) for row in read_rows(table)])
         for noted in read_checkpoint(zeros_model).arrays[f"calibration/scores/{name}"]:
@@ -196,10 +199,17 @@ def test_scores_do_not_replace_what_they_are_made_of(aetool, photos, zeros_model
     done = aetool("anomaly", photos, "-c", model, "-o", model)
     assert done.status == 2
     assert "its result would replace it" in done.stderr
-    # A table that is none is not cut either.
-    done = aetool("anomaly", photos, "-c", zeros_model, "-o", model, "--append")
-    assert done.status == 1
+    for words in ((), ("--append",)):
+        done = aetool("anomaly", photos, "-c", zeros_model, "-o", model, *words)
+        assert done.status == 2 and f"{model} is a model" in done.stderr
     assert model.read_bytes() == zeros_model.read_bytes()
+    # Nor does a model take the place of another file, and a table that is none is not cut.
+    notes = tmp_path / "notes.csv"
+    notes.write_text("mine")
+    done = aetool("anomaly", "--calibrate", photos, "-c", model, "-o", notes)
+    assert done.status == 2 and "is no model" in done.stderr
+    assert aetool("anomaly", photos, "-c", model, "-o", notes, "--append").status == 1
+    assert notes.read_text() == "mine"
 
 
 def test_a_report_of_nothing_is_said_to_be_missing(aetool, photos, zeros_model, tmp_path):

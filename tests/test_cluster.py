@@ -420,7 +420,7 @@ def test_latents_that_cannot_be_clustered_are_named(aetool, tmp_path):
     np.save(tmp_path / "nan.npy", np.array([[0.0, 1.0], [np.nan, 2.0], [3.0, 4.0]]))
     done = aetool("cluster", tmp_path / "nan.npy", "-k", 2)
     assert done.status == 1
-    assert "row 1" in done.stderr
+    assert "row 2" in done.stderr
     path = tmp_path / "empty.h5"
     with LatentsWriter(path, dimensions=4, feature_shape=(4,), source="x"):
         pass
@@ -455,7 +455,7 @@ def test_a_value_that_is_no_number_is_one_line(aetool, tmp_path, bad):
     with warnings.catch_warnings():
         warnings.simplefilter("error")
         done = aetool("cluster", tmp_path / "a.npy", "-k", "2")
-    assert done.status == 1 and "row 0 of the latents" in done.stderr
+    assert done.status == 1 and "row 1 of the latents" in done.stderr
     assert len(done.stderr.splitlines()) == 2
 
 
@@ -508,3 +508,46 @@ def test_clusters_applied_to_their_own_rows_are_those_that_were_found(aetool, tm
     assert found.status == 0, found.stderr
     assert aetool(*words, tmp_path / "b.csv", "--apply", tmp_path / "c.h5").status == 0
     assert (tmp_path / "a.csv").read_bytes() == (tmp_path / "b.csv").read_bytes()
+
+
+def test_rows_that_are_all_the_same_have_no_map(aetool, tmp_path):
+    np.save(tmp_path / "same.npy", np.ones((80, 4), np.float32))
+    done = aetool("cluster", tmp_path / "same.npy")
+    assert done.status == 1 and "all rows of the latents are the same" in done.stderr
+    assert aetool("cluster", tmp_path / "same.npy", "-k", 2, "--method", "kmeans").status == 0
+
+
+def test_copies_of_rows_of_arrays_are_those_of_this_run(aetool, tmp_path):
+    """Two arrays name their rows alike; numbers from 0 to 1 are pictures too."""
+    noise = np.random.default_rng(0).random((2, 12, 6, 6)).astype(np.float32)
+    for number, pictures in enumerate(noise):
+        np.save(tmp_path / "pictures.npy", pictures)
+        words = ("encode", tmp_path / "pictures.npy", "--pixels", "-o", tmp_path / "l.h5", "-q")
+        assert aetool(*words).status == 0
+        words = ("-k", 2, "--method", "kmeans", "-o", tmp_path / "c.csv", "-q")
+        for folder in ("again", f"only{number}"):
+            words = (*words[:6], "--copy-to", tmp_path / folder)
+            assert aetool("cluster", tmp_path / "l.h5", *words, "-q").status == 0
+    again, only = (
+        {p.name: p.read_bytes() for p in sorted((tmp_path / folder).rglob("*.png"))}
+        for folder in ("again", "only1")
+    )
+    assert len(only) == 12 and again == only
+
+
+def test_some_pictures_may_fail_of_all_that_are_shown(aetool, tmp_path):
+    for i in range(10):
+        Image.new("L", (4, 4), 20 * i).save(tmp_path / f"{i}.png")
+    words = ("encode", tmp_path, "--pixels", "-o", tmp_path / "l.h5", "-q")
+    assert aetool(*words).status == 0
+    (tmp_path / "3.png").unlink()
+    words = ("cluster", tmp_path / "l.h5", "-k", 2, "--method", "kmeans", "-o", tmp_path / "c.csv")
+    words = (*words, "--copy-to", tmp_path / "copies", "--allow-failures")
+    assert aetool(*words, "20%").status == 0
+    assert aetool(*words, "5%").status == 1
+
+
+def test_how_to_copy_needs_a_folder(aetool, tmp_path):
+    np.save(tmp_path / "l.npy", np.eye(4, dtype=np.float32))
+    done = aetool("cluster", tmp_path / "l.npy", "-k", 2, "--copy-as", "link")
+    assert done.status == 2 and "add --copy-to DIR" in done.stderr

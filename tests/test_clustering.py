@@ -122,7 +122,7 @@ def test_k_out_of_range_is_refused(k):
 def test_a_value_that_is_not_finite_is_named(value):
     points = blobs(count=30)[0].astype(np.float64)
     points[17, 2] = value
-    with pytest.raises(FormatError, match="row 17 "):
+    with pytest.raises(FormatError, match="row 18 "):
         kmeans(points, 3)
 
 

@@ -86,7 +86,7 @@ def test_rows_that_are_all_the_same_have_no_ratio():
 def test_a_value_that_is_not_finite_is_named():
     points = stretched()
     points[40, 1] = np.nan
-    with pytest.raises(FormatError, match="row 40 "):
+    with pytest.raises(FormatError, match="row 41 "):
         principal_components(points, 2)
 
 

@@ -66,7 +66,7 @@ def test_a_picture_that_can_no_longer_be_read_is_noticed(tmp_path):
     [
         (("--resume", "--overwrite"), "exclude each other"),
         (("--log", "-"), "a table written anew after each epoch cannot go to standard output"),
-        (("--plot", "photos/curves.png"), "the next training would learn from it"),
+        (("--plot", "photos/curves.png"), "--plot lies inside SOURCE"),
         (("--init", "nowhere.h5"), "nowhere.h5"),
         (("--set", "width=3"), "takes no width"),
         (("--model", "vgg-classifier-ae", "--only", "a"), "leaves no second class"),

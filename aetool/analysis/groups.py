@@ -8,8 +8,9 @@ import numpy as np
 from aetool.analysis.clustering import Centres, by_size, repeated_kmeans
 from aetool.analysis.count import Count, choose_count
 from aetool.analysis.mixture import Mixture, fit_mixture
-from aetool.analysis.rows import Features, blocks
+from aetool.analysis.rows import Features, blocks, moments
 from aetool.analysis.space import Placed, Space, map_space, principal_space
+from aetool.errors import FormatError
 
 METHODS = ("manifold", "gmm", "kmeans")
 
@@ -108,7 +109,15 @@ class Grouper:
         if method == "gmm":
             self._space = principal_space(features)
             self._places = Placed(self._space, features)
-        elif method == "manifold":
+        elif method == "kmeans":
+            moments(features)  # that each row is there and a number
+        elif not moments(features)[1].any() and len(features) > 1:
+            # Their map would be of nothing but the noise by which equal rows are told apart.
+            raise FormatError(
+                "all rows of the latents are the same, so there are no clusters to find",
+                "aetool reconstruct shows what the model makes of its pictures",
+            )
+        else:
             rng = np.random.default_rng([seed, 1])
             self._space, self._places = map_space(features, rng, progress)
 

@@ -79,7 +79,7 @@ def principal_components(features: Features, count: int) -> Projection:
     variances = np.maximum(variances, 0.0)
     components = _signed(axes.T)
     total = float(variance.sum())
-    ratio = variances / total if total > 0 else None
+    ratio = np.minimum(variances / total, 1) if total > 0 else None
     return Projection(mean, components, variances, ratio)
 
 

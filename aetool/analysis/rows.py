@@ -102,13 +102,13 @@ def moments(features: Features) -> tuple[np.ndarray, np.ndarray]:
             values -= shift
             sums = values.sum(axis=0)
         if not np.isfinite(sums).all():
-            bad = start + int(np.argmin(np.isfinite(block).all(axis=1)))
+            bad = start + 1 + int(np.argmin(np.isfinite(block).all(axis=1)))
             raise FormatError(
                 f"row {bad} of the latents holds a value that is not a finite number",
                 "encode again, or leave that row out",
             )
         if abs(block).max() > LARGEST:
-            bad = start + int(np.argmax(abs(block).max(axis=1) > LARGEST))
+            bad = start + 1 + int(np.argmax(abs(block).max(axis=1) > LARGEST))
             raise FormatError(
                 f"row {bad} of the latents holds a value beyond {LARGEST:g}",
                 "scale the numbers down, or leave that row out",

@@ -164,8 +164,9 @@ def anomaly(
         "note": out.note,
     }
     if calibrate is not None:
-        scoring = (append, fail_on_anomaly, score, false_alarms, threshold, overlay)
-        if source is not None or any((*scoring, heatmaps, masks, report)):
+        switches = (append, fail_on_anomaly, overlay)
+        scoring = (source, score, false_alarms, threshold, heatmaps, masks, report)
+        if any(switches) or any(option is not None for option in (*scoring, shard, scheduler)):
             raise UsageError("--calibrate scores nothing", "leave out SOURCE and scoring options")
         if output is None or str(output) == "-":
             raise UsageError("--calibrate writes a model", "name a file: -o NEW.h5")

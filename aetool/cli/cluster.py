@@ -106,14 +106,14 @@ def cluster(
         ),
     ] = None,
     copy_as: Annotated[
-        Literal["copy", "link", "symlink"],
+        Literal["copy", "link", "symlink"] | None,
         Option(
             "--copy-as",
             metavar="HOW",
-            help="copy, link (hard) or symlink.",
+            help="copy (unless given), link (hard) or symlink.",
             rich_help_panel=options.SHOW_PANEL,
         ),
-    ] = "copy",
+    ] = None,
     plot: Annotated[
         Path | None,
         Option(
@@ -142,6 +142,8 @@ def cluster(
 
     out = Output(json=json, quiet=quiet, verbose=verbose)
     out.check_stdout(output)
+    if copy_as and not copy_to:
+        raise UsageError("--copy-as is of use with --copy-to only", "add --copy-to DIR")
     if thumbnails and not plot:
         raise UsageError("--thumbnails is of use with --plot only", "add --plot PNG")
     if images and not (sheets or copy_to or thumbnails or html):
@@ -165,7 +167,7 @@ def cluster(
             probabilities=probabilities,
             sheets=sheets,
             copy_to=copy_to,
-            copy_as=copy_as,
+            copy_as=copy_as or "copy",
             plot=plot,
             thumbnails=thumbnails,
             page=html,

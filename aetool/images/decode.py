@@ -92,7 +92,7 @@ def decode(
         if image is None:
             if deep is None:
                 raise ImageError("unsupported kind of TIFF")
-            exif, dpi, frames = None, deep.dpi, deep.pages
+            exif, dpi, frames = None, deep.dpi and _known(*deep.dpi), deep.pages
         else:
             exif, orientation = _exif(image)
             dpi = _dpi(image)
@@ -302,9 +302,13 @@ def exif_tags(exif: Image.Exif) -> dict[int, Any]:
 def _dpi(image: Image.Image) -> tuple[float, float] | None:
     with suppress(TypeError, ValueError, ArithmeticError):
         x, y = (float(value) for value in image.info.get("dpi", ()))
-        if isfinite(x) and isfinite(y) and min(x, y) > 1:  # 1 stands for unknown
-            return x, y
+        return _known(x, y)
     return None
+
+
+def _known(x: float, y: float) -> tuple[float, float] | None:
+    """A resolution that can be meant: 1 stands for unknown, and formats hold no millions."""
+    return (x, y) if isfinite(x) and isfinite(y) and 1 < min(x, y) <= max(x, y) < 1e6 else None
 
 
 # - a model's size --------------------------------------------------------------------------

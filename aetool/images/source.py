@@ -230,6 +230,11 @@ class Source:
         return Source, (self.root, pictures, self.class_names, labels, np.array(rows, np.int64))
 
     @property
+    def piped(self) -> bool:
+        """Whether it came through a pipe, so that nothing tells how old it is."""
+        return isinstance(self._pictures, Bytes)
+
+    @property
     def whole(self) -> "Source":
         """The SOURCE as the user named it, before any `select`."""
         return Source(self.root, self._pictures, self.class_names, self._labels)

@@ -99,7 +99,7 @@ def save_picture(
         path: the file, written in place; callers that replace one write beside it first.
         pixels: uint8 or uint16 (h, w) or (h, w, 3), sRGB.
         like: the picture these pixels were made from: its EXIF and resolution go with them as far
-            as the format holds them. 16-bit TIFF keeps
+            as the format holds them.
         format_name: Pillow's name of the format, where the suffix does not tell it.
 
     Raises:

@@ -44,7 +44,7 @@ def frames(picture: tuple[int, int], network: tuple[int, int], how: str) -> tupl
     ratios = [p / n for p, n in zip(picture, network, strict=True)]
     seen, inside = picture, network
     if how == "crop":
-        seen = tuple(round(n * min(ratios)) for n in network)
+        seen = tuple(max(1, round(n * min(ratios))) for n in network)
     elif how == "pad":
         inside = tuple(max(1, round(p / max(ratios))) for p in picture)
     return _centred(seen, picture), _centred(inside, network)

@@ -123,4 +123,4 @@ def _draw_worst(figure: SubFigure, worst: Sequence[Worst]) -> None:
         upper.imshow(one.pixels, cmap="gray", vmin=0, vmax=255)
         upper.set_title(f"{one.score:.3g}", fontsize=8)
         lower.imshow(one.overlay)
-        lower.set_title(short_name(one.name, 16), fontsize=6, y=-0.22)
+        lower.set_title(short_name(one.name, 16), fontsize=6, y=-0.22, parse_math=False)

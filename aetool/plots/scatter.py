@@ -22,7 +22,9 @@ DRAWN_POINTS = 200_000
 
 NAMED_CLASSES = 30
 NAMED_POINTS = 12
-"""In two dimensions up to so many classes are named among their points, if they have so many."""
+"""In two dimensions up to so many classes are named among their points, if they have so many.
+
+Without a legend beside them a point is enough."""
 
 THUMBNAIL_INCHES = 0.22
 THUMBNAIL_PIXELS = 48
@@ -108,7 +110,7 @@ def side_by_side(
             if number == 0:
                 _show(axes, points, labels, groups, thumbnails)
             if len(groups) <= NAMED_CLASSES:
-                _name_classes(axes, points, labels, groups)
+                _name_classes(axes, points, labels, groups, least=1)
     return figure
 
 
@@ -239,12 +241,14 @@ def _legend(figure: Figure, named: list, columns: int, markers: list[str]) -> No
         text.set_parse_math(False)  # a class may be called a$b$
 
 
-def _name_classes(axes: Axes, points: np.ndarray, labels: np.ndarray, named: list) -> None:
+def _name_classes(
+    axes: Axes, points: np.ndarray, labels: np.ndarray, named: list, least: int = NAMED_POINTS
+) -> None:
     """Write each class's name where its points are: colours then need not be told apart."""
     halo = [withStroke(linewidth=2.2, foreground="white")]
     for label, name, color in named:
         members = points[labels == label]
-        if label < 0 or len(members) < NAMED_POINTS:
+        if label < 0 or len(members) < least:
             continue
         axes.annotate(
             short_name(name, 14),

@@ -158,7 +158,7 @@ class LatentsWriter:
             path = self._path
             if str(path) == "-":
                 path = resources.enter_context(to_standard_output("latents.h5"))
-            elif Path(path).suffix in WRITERS:
+            elif Path(path).suffix.lower() in WRITERS:
                 path = resources.enter_context(_converted(Path(path)))
             self._file = resources.enter_context(writing(Path(path), "latents"))
             self._create()
@@ -370,4 +370,4 @@ def _converted(path: Path) -> Iterator[Path]:
         spool = Path(folder, "latents.h5")
         yield spool
         with open_latents(spool) as latents:
-            WRITERS[path.suffix](path, latents)
+            WRITERS[path.suffix.lower()](path, latents)

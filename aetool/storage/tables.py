@@ -67,6 +67,8 @@ def iterate_table(path: Path, *, name: str | None = None) -> Iterator[list[str]]
             reader = csv.reader(stream, strict=True)
             width = None
             for row in reader:
+                if not row:  # an empty line
+                    continue
                 width = width or len(row)
                 if len(row) != width:
                     raise FormatError(

@@ -14,6 +14,7 @@ from aetool.images.source import MAX_PIXELS, Source, open_source
 from aetool.inference.stream import Progress
 from aetool.inference.workplace import workplace
 from aetool.storage.atomic import locked
+from aetool.storage.container import container_kind
 from aetool.storage.shards import Shard
 from aetool.tasks.encode import note_pages
 from aetool.tasks.heatmaps import Heatmaps
@@ -23,8 +24,8 @@ from aetool.tasks.outputs import held
 from aetool.tasks.reconstruct import read_reconstructor
 from aetool.tasks.scores import NORMAL
 from aetool.tasks.scoring import Scoring, Tally
-from aetool.tasks.shards import open_shard, part_of, write_rows
-from aetool.tasks.watch import Watch
+from aetool.tasks.shards import check_part, open_shard, part_of, write_rows
+from aetool.tasks.watch import Watch, identity
 
 REPORTED = 10
 HEADER = ("path", "label", "score", "p_value", "anomaly")
@@ -148,6 +149,9 @@ def score_images(
     _check(overlay, heatmaps, append, output, report)
     if append and shard:
         raise UsageError("--append and --shard exclude each other", "leave out one")
+    check_part(output, shard)
+    if heatmaps and heatmaps.exists() and not heatmaps.is_dir():
+        raise UsageError(f"--heatmaps {heatmaps} is no folder", "name one, or a new one")
     started = time.perf_counter()
     tell = note or (lambda text: None)
     stored = read_reconstructor(checkpoint)
@@ -181,7 +185,7 @@ def score_images(
         failures = place.stream(run, todo, tally.take, progress)
         scored = np.flatnonzero(~np.isnan(tally.values))
         if not append:
-            settings = ("anomaly", stored.digest, judge.score, judge.threshold, run.precision)
+            settings = ("anomaly", identity(stored, judge), run.precision)
             part = part_of(pictures, shard, settings)
             write_rows(output, HEADER, tally.rows(scored), part, map(pictures.position, scored))
         odd = _anomalous(pictures, scored, stored.metadata)
@@ -237,6 +241,8 @@ def calibrate_model(
     from aetool.tasks.calibration import calibrate_file
 
     started = time.perf_counter()
+    if output.is_file() and container_kind(output) != "checkpoint":
+        raise UsageError(f"{output} is no model, and a model would replace it", "name a new file")
     with locked(output):
         about, failures, pages = calibrate_file(
             open_source(normals),

@@ -18,7 +18,7 @@ from aetool.storage.checkpoint import Checkpoint, read_checkpoint
 from aetool.storage.shards import Shard
 from aetool.tasks.encode import note_pages
 from aetool.tasks.outputs import held
-from aetool.tasks.shards import open_shard, part_of, write_rows
+from aetool.tasks.shards import check_part, open_shard, part_of, write_rows
 
 HEADER = ("path", "label", "predicted", "probability")
 PROBABILITIES = "probabilities"
@@ -121,6 +121,7 @@ def classify_images(
     Raises:
         SourceError, FormatError, OutputError: a source, checkpoint or output that cannot be used.
     """
+    check_part(output, shard)
     started = time.perf_counter()
     stored = read_checkpoint(checkpoint)
     classes = _classes(stored, checkpoint)

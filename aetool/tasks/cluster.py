@@ -69,6 +69,11 @@ class ClusterResult:
     failed: tuple[Failure, ...]
     seconds: float
 
+    @property
+    def read(self) -> int:
+        """Rows whose pictures did not fail, which --allow-failures counts against."""
+        return sum(self.cluster_sizes) - len(self.failed)
+
 
 def cluster_latents(
     latents: str | Sequence[str],

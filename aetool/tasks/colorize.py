@@ -12,7 +12,7 @@ from aetool.errors import Failure, UsageError
 from aetool.images.chroma import grey_of, join, strips
 from aetool.images.decode import Picture, fit
 from aetool.images.source import MAX_PIXELS, Source
-from aetool.images.write import output_name
+from aetool.images.write import output_name, output_names
 from aetool.inference.prepare import prepare
 from aetool.inference.stream import Item, Outputs, Progress
 from aetool.inference.workplace import workplace
@@ -23,6 +23,7 @@ from aetool.tasks.encode import note_pages
 from aetool.tasks.grids import GRID_TILE, grid_sample, write_grid
 from aetool.tasks.outputs import (
     Target,
+    check_drawing,
     check_picture_name,
     held,
     output_folder,
@@ -224,7 +225,10 @@ def colorize_images(
     decoder = Decoder(path, stored, render_size)
     check_output(out, scheduler)
     pictures = open_shard(source, shard, exclude=output_folder(out) if out else None)
-    _check_compare(compare, out, pictures.whole)
+    if compare is not None and out is not None and compare.resolve() == out.resolve():
+        raise UsageError("--compare and OUT are the same folder", "name another for --compare")
+    for drawing, option in ((compare, "--compare"), (grid, "--grid")):
+        check_drawing(drawing, option, source, out)
     sample = grid_sample(len(pictures)) if grid else set()
     several_pages: list[int] = []
     colored: list[int] = []
@@ -245,6 +249,8 @@ def colorize_images(
         stack.enter_context(held([grid], [source, pictures, checkpoint]))
         results = None
         wanted = set(range(len(pictures))) if evaluate or compare else sample
+        clashes = _clashes(pictures) if compare is not None and out is None else {}
+        wanted -= set(clashes)
         if out is not None:
             results = stack.enter_context(
                 planned(
@@ -258,7 +264,7 @@ def colorize_images(
                 )
             )
             wanted = set(results.todo)
-        failed = list(results.failures) if results else []
+        failed = list(results.failures) if results else list(clashes.values())
         stale = bool(wanted) or (grid is not None and not grid.exists())
         if todo := sorted(wanted | sample) if stale else []:
             place = stack.enter_context(workplace(scheduler))
@@ -306,16 +312,10 @@ def factor(saturation: float, vivid: bool) -> float:
     return saturation * (VIVID if vivid else 1)
 
 
-def _check_compare(compare: Path | None, out: Path | None, pictures: Source) -> None:
-    """Strips inside SOURCE would be coloured themselves by the next run."""
-    if compare is None:
-        return
-    folder = compare.resolve()
-    left_out = out is not None and folder.is_relative_to(out.resolve())
-    if out is not None and folder == out.resolve():
-        raise UsageError("--compare and OUT are the same folder", "name another for --compare")
-    if not left_out and pictures.path(0) is not None and folder.is_relative_to(pictures.root):
-        raise UsageError("--compare lies inside SOURCE", "name a folder outside")
+def _clashes(pictures: Source) -> dict[int, Failure]:
+    """{number: why} of pictures whose strip would have the name of another's."""
+    names, failures = output_names(pictures.name(i) for i in range(len(pictures)))
+    return dict(zip((i for i, name in enumerate(names) if name is None), failures, strict=True))
 
 
 def _in_color(pixels: np.ndarray) -> bool:

@@ -71,7 +71,8 @@ class Decoder:
         if metadata["task"] != "colorize":
             raise FormatError(
                 f"{path} is no colorizer: its task is {metadata['task']}",
-                "train one with --task colorize, or leave -c out for the one that ships",
+                "train one with --task colorize, or leave out -c, and AETOOL_CHECKPOINT unset, "
+                "for the one that ships",
             )
         # Colour is laid over the whole picture, so the network must see the whole picture.
         self.preprocessing = {**metadata["preprocessing"], "fit": "stretch"}

@@ -7,9 +7,11 @@ from collections.abc import Callable
 from contextlib import suppress
 from pathlib import Path, PurePosixPath
 
+import numpy as np
+
 from aetool.analysis.groups import Grouping
 from aetool.errors import Failure, ImageError, UsageError
-from aetool.images.write import output_name, save_picture
+from aetool.images.write import output_name, png_bytes
 from aetool.storage.atomic import replacing
 from aetool.tasks.sheets import Pictures
 
@@ -88,10 +90,13 @@ def copy_pictures(
 
 def _put(target: Path, path: Path | None, source, position: int, how: str) -> None:
     if path is None:
-        if not target.exists():
-            pixels = source.load(position).pixels
+        pixels = source.load(position).pixels
+        if pixels.dtype == np.float32:
+            pixels = np.round(pixels * 65535).astype(np.uint16)
+        data = png_bytes(pixels, None)
+        if not (target.is_file() and target.read_bytes() == data):
             with replacing(target) as temporary:
-                save_picture(temporary, pixels)
+                temporary.write_bytes(data)
         return
     target.parent.mkdir(parents=True, exist_ok=True)
     if how == "symlink":

@@ -16,7 +16,7 @@ from aetool.inference.stream import Item, Progress, predictions
 from aetool.storage.atomic import locked, replacing
 from aetool.storage.checkpoint import read_checkpoint
 from aetool.tasks.encode import note_pages
-from aetool.tasks.outputs import check_picture_name
+from aetool.tasks.outputs import check_picture_name, held
 
 FAMILY = "conv-vae"
 FRAMES = 50
@@ -238,7 +238,7 @@ def draw_walk(
     started = time.perf_counter()
     if output.suffix.lower() != ".gif":
         raise UsageError(f"a walk is an animation, and {output} is no .gif", "call it walk.gif")
-    with locked(output):
+    with held([output], ends):
         (first, last), read = zip(*(space.point(end) for end in ends), strict=True)
         share = np.linspace(0, 1, frames)[:, None]
         pictures = space.decode((1 - share) * first + share * last)
@@ -276,8 +276,8 @@ def draw_scatter(
             f"--scatter needs 2 or 3 dimensions, and this model has {space.dimensions}",
             "project them: aetool encode SOURCE -c MODEL.h5 -o - | aetool pca - --plot PNG",
         )
-    with locked(output):
-        pictures = open_source(source)
+    pictures = open_source(source)
+    with held([output], [source, pictures]):
         points, indices, failures = space.encode(pictures, progress)
         labels = np.array([pictures.label(i) for i in indices], int)
         if indices:

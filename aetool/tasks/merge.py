@@ -66,6 +66,8 @@ def merge_parts(
     allow_files(len(parts))
     kinds = {path: container_kind(path) for path in parts}
     for path, kind in kinds.items():
+        if not path.exists():
+            raise FormatError(f"cannot read {path}: no such file or directory")
         if kind not in (None, "latents"):
             raise FormatError(
                 f"{path} is a {kind}, not latents or a table", "merge joins parts of those"
@@ -186,6 +188,8 @@ def _merge_tables(
             yield row
             progress(count, pictures)
 
+    if Path(output).suffix.lower() == ".jsonl":
+        raise UsageError("parts of tables become a table", "merge to .csv")
     write_table(None if str(output) == STDOUT else Path(output), headers[0], joined())
     return count, pictures
 

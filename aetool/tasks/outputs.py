@@ -11,9 +11,12 @@ import numpy as np
 
 from aetool.errors import Failure, OutputError, UsageError
 from aetool.images.decode import Picture
+from aetool.images.listing import IMAGE_SUFFIXES
+from aetool.images.sets import set_files
 from aetool.images.source import Source
 from aetool.images.write import output_name, output_names, png_bytes, save_picture
 from aetool.storage.atomic import locked, replacing
+from aetool.storage.container import container_kind
 from aetool.storage.shards import Shard
 
 STDOUT = "-"
@@ -69,10 +72,13 @@ def output_folder(out: str | Path) -> Path | None:
 
 @contextmanager
 def held(
-    outputs: Collection[Path | str | None], reads: Iterable[Path | str | Source | None] = ()
+    outputs: Collection[Path | str | None],
+    reads: Iterable[Path | str | Source | None] = (),
+    *,
+    models: bool = False,
 ) -> Iterator[None]:
     """Hold the outputs of one run for it alone, after `check_outputs`."""
-    check_outputs(outputs, reads)
+    check_outputs(outputs, reads, models=models)
     with ExitStack() as stack:
         for output in outputs:
             if output is not None and str(output) != STDOUT:
@@ -81,17 +87,21 @@ def held(
 
 
 def check_outputs(
-    outputs: Collection[Path | str | None], reads: Iterable[Path | str | Source | None] = ()
+    outputs: Collection[Path | str | None],
+    reads: Iterable[Path | str | Source | None] = (),
+    *,
+    models: bool = False,
 ) -> None:
-    """Refuse outputs that would replace one another, or what they are made of.
+    """Refuse outputs that would replace one another, what they are made of, or a trained model.
 
     Args:
         outputs: files and folders; None and "-" are left out, and so are devices and pipes.
         reads: what the run reads, files, SOURCEs as they were written, or opened ones: none is to
             make way for an output.
+        models: an output is a model itself, and may take another's place.
 
     Raises:
-        UsageError: one output given twice, or one that the run reads.
+        UsageError: one output given twice, one that the run reads, or one that is a model.
     """
     files = [Path(output) for output in outputs if output is not None and str(output) != STDOUT]
     files = [path for path in files if path.is_file() or path.is_dir() or not path.exists()]
@@ -101,6 +111,31 @@ def check_outputs(
             raise UsageError(f"{output} is given for two outputs", "name another for one of them")
         if output.is_file() and any(_reads(output, each) for each in reads):
             raise UsageError(f"{output} is read: its result would replace it", "name a new file")
+        if not models and output.is_file() and container_kind(output) == "checkpoint":
+            raise UsageError(f"{output} is a model: its result would replace it", "name a new file")
+
+
+def check_drawing(
+    drawing: Path | None, option: str, source: str, out: Path | str | None = None
+) -> None:
+    """Refuse a picture or a folder of pictures in SOURCE: the next run would take them for input.
+
+    Args:
+        drawing: where it would be.
+        option: that asks for it.
+        source: SOURCE as it was written.
+        out: OUT, of which nothing is taken for input.
+
+    Raises:
+        UsageError: for that.
+    """
+    if drawing is None or not os.path.isdir(source):
+        return
+    place = os.path.realpath(drawing)
+    if out is not None and Path(place).is_relative_to(os.path.realpath(out)):
+        return
+    if Path(place).is_relative_to(os.path.realpath(source)):
+        raise UsageError(f"{option} lies inside SOURCE", "name a place outside")
 
 
 def check_picture_name(path: Path) -> None:
@@ -140,7 +175,8 @@ def planned(
 ) -> Iterator[Results]:
     """Hold OUT for this run alone and say what is left to do.
 
-    A result that is newer than its input and `checkpoint` is skipped unless `overwrite`. Two inputs
+    In a folder a result that is newer than its input and `checkpoint` is skipped unless
+    `overwrite`. One file is always done: what stands there may be of another input. Two inputs
     never share a result: one of them is a failure.
 
     Args:
@@ -162,6 +198,8 @@ def planned(
     if str(out) == STDOUT:
         if not one_image:
             raise UsageError("- as OUT takes one image as SOURCE", "name a folder for OUT")
+        if _to_terminal():
+            raise UsageError("a terminal shows no picture", "name a file, or pipe it on")
         yield Results(source, Target(None, True), list(range(len(source))), 0, [])
         return
     with holding(Path(out), one_image=one_image, part=str(shard or "")) as target:
@@ -182,6 +220,10 @@ def holding(out: Path, *, one_image: bool = False, part: str = "") -> Iterator[T
         OutputError: another run writes to OUT, or OUT cannot be made.
     """
     one_file = not out.is_dir() and _is_image_name(out.name)
+    if one_image and not one_file and not out.exists() and out.suffix.lower() in IMAGE_SUFFIXES:
+        raise UsageError(
+            f"{out.suffix[1:].upper()} does not hold a result in full", f"call it {out.stem}.png"
+        )
     if one_file and not one_image:
         raise UsageError(f"OUT is one picture, {out}, but SOURCE is not", "name a folder for OUT")
     if not one_file and out.exists() and not out.is_dir():
@@ -207,6 +249,8 @@ def plan(
     whole = source.whole
     names, clashes = output_names(whole.name(i) for i in range(len(whole)))
     clash = dict(zip((p for p, name in enumerate(names) if name is None), clashes, strict=True))
+    # What came through a pipe has no time, and the next run's may be another picture.
+    overwrite = overwrite or target.one_file or shared is None
     for i in range(len(source)):
         position = source.position(i)
         if position in clash:
@@ -216,15 +260,15 @@ def plan(
             failures.append(Failure(source.name(i), "the name of its result would be too long"))
             continue
         path = source.path(i)
-        target = empty.path(i)
-        newest_input = max(reference, shared if path is None else _modified(path))
-        if path is not None and _same_file(path, target):
+        result = empty.path(i)
+        newest_input = max(reference, (shared or 0) if path is None else _modified(path))
+        if path is not None and _same_file(path, result):
             failures.append(Failure(source.name(i), "its result would replace it"))
-        elif not overwrite and _modified(target) > newest_input and _has(beside, names[position]):
+        elif not overwrite and _modified(result) > newest_input and _has(beside, names[position]):
             skipped += 1
         else:
             todo.append(i)
-    return Results(source, empty.target, todo, skipped, failures)
+    return Results(source, target, todo, skipped, failures)
 
 
 def write_picture(path: Path | None, pixels: np.ndarray, like: Picture | None) -> None:
@@ -244,6 +288,10 @@ def write_picture(path: Path | None, pixels: np.ndarray, like: Picture | None) -
         return
     sys.stdout.buffer.write(png_bytes(pixels, like))
     sys.stdout.buffer.flush()
+
+
+def _to_terminal() -> bool:
+    return sys.stdout.isatty()
 
 
 def _is_image_name(name: str) -> bool:
@@ -267,10 +315,15 @@ def _modified(path: Path) -> int:
         return 0
 
 
-def _array_time(source: Source) -> int:
-    """When the file behind an array source was modified; the source's root may end in a split."""
+def _array_time(source: Source) -> int | None:
+    """When the files behind an array source were modified; None of one that came through a pipe.
+
+    The source's root may end in a split. 0 stands for a data set by name.
+    """
+    if source.piped:
+        return None
     root = Path(source.root)
     for candidate in (root, root.parent):
         if candidate.is_file():
             return _modified(candidate)
-    return 0
+    return max(map(_modified, set_files(root).values()), default=0) if root.is_dir() else 0

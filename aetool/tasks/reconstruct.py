@@ -21,6 +21,7 @@ from aetool.tasks.encode import note_pages
 from aetool.tasks.grids import grid_sample, write_grid
 from aetool.tasks.outputs import (
     Target,
+    check_drawing,
     check_picture_name,
     held,
     output_folder,
@@ -121,6 +122,7 @@ def reconstruct_images(
             "only a variational model says how probable a picture is",
         )
     check_output(out, scheduler)
+    check_drawing(grid, "--grid", source, out)
     pictures = open_shard(source, shard, exclude=output_folder(out))
     sample = grid_sample(len(pictures)) if grid else set()
     with held([grid], [source, pictures, checkpoint]), workplace(scheduler) as place:
@@ -252,8 +254,8 @@ class _Rebuilding:
     def load(self, i: int) -> Item:
         picture = self.pictures.load(i, max_pixels=self.max_pixels)
         inputs = prepare(picture.pixels, self.preprocessing, tuple(self.preprocessing["size"]))
-        # The result needs the picture's size and metadata, not its pixels.
-        like = replace(picture, pixels=picture.pixels[:0])
+        # The result needs the picture's size and metadata, not its pixels; a view keeps them all.
+        like = replace(picture, pixels=picture.pixels[:0].copy())
         return Item(i, inputs, payload=(picture.pixels.shape[:2], like))
 
     def make_engine(self):

@@ -30,6 +30,16 @@ def check_output(out: Path | str | None, scheduler: str | None) -> None:
         )
 
 
+def check_part(output: Path | None, shard: Shard | None) -> None:
+    """Refuse a part that `merge` could not read.
+
+    Raises:
+        UsageError: it would be JSON lines.
+    """
+    if shard is not None and output is not None and output.suffix.lower() == ".jsonl":
+        raise UsageError("a shard's table is CSV, which merge reads", "name it .csv")
+
+
 def part_of(pictures: Source, shard: Shard | None, settings: Iterable[object]) -> Part | None:
     """What the file of a shard says of itself; None where it holds the whole.
 

@@ -1,7 +1,6 @@
 """Train a model: first whether there is anything to do, before Keras is imported."""
 
 import hashlib
-import os
 from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
@@ -14,7 +13,7 @@ from aetool.images.pairs import SIDES
 from aetool.images.source import Source, open_source
 from aetool.storage.atomic import locked, remove_stale
 from aetool.storage.checkpoint import Checkpoint, read_checkpoint
-from aetool.tasks.outputs import check_outputs
+from aetool.tasks.outputs import check_drawing, check_outputs
 from aetool.tasks.plan import Plan, difference
 from aetool.training.state import read_document, unpack
 from aetool.training.team import seat
@@ -116,11 +115,9 @@ def train_model(
         )
     if output.is_dir():
         raise OutputError(f"cannot write {output}: it is a folder", "name a file in it")
-    check_outputs((output, plot, log), (source,))
-    if plot is not None and _would_be_learnt(plot, source):
-        raise UsageError(
-            f"{plot} is in {source}: the next training would learn from it", "draw it elsewhere"
-        )
+    check_outputs((output,), (source,), models=True)
+    check_outputs((plot, log), (source, output))
+    check_drawing(plot, "--plot", source)
     if plot is not None:
         from aetool.plots.style import check_figure_path  # matplotlib, only where it is wanted
 
@@ -235,12 +232,6 @@ def _written(output: Path, before: Checkpoint) -> bool:
     written = read_checkpoint(output, weights=False).metadata["training"]
     stands = before.metadata["training"]
     return all(written[key] == stands[key] for key in ("options", "epochs_done", "data"))
-
-
-def _would_be_learnt(drawing: Path, source: str) -> bool:
-    """Whether a picture that is written there would be one of a source that is a folder."""
-    folder = os.path.join(os.path.realpath(source), "")
-    return os.path.isdir(source) and os.path.realpath(drawing).startswith(folder)
 
 
 def _draw_again(before: Checkpoint, plan: Plan, plot: Path | None, log: Path | None) -> None:

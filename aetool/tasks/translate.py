@@ -23,6 +23,8 @@ from aetool.tasks.encode import note_pages
 from aetool.tasks.grids import grid_sample, write_grid
 from aetool.tasks.outputs import (
     Target,
+    check_drawing,
+    check_outputs,
     check_picture_name,
     held,
     output_folder,
@@ -118,6 +120,10 @@ def translate_images(
     check_output(out, scheduler)
     pictures = open_shard(source, shard, exclude=output_folder(out) if out else None)
     inputs = _Inputs(pictures, stored, edge_inputs, target, max_pixels)
+    check_drawing(grid, "--grid", source, out)
+    if inputs.targets is not None:
+        check_drawing(out and Path(out), "OUT", target)
+        check_outputs([out, grid], [target, inputs.targets])
     if note and inputs.edges_seen and not edge_inputs:
         note("the model was trained on edges: unless these are, add --edges")
     sample = grid_sample(len(pictures)) if grid else set()
@@ -327,8 +333,8 @@ class _Inputs:
         elif self.edge_inputs:
             other = pixels
         target = None if other is None else self._fitted(other, self.output_channels)
-        # The result needs the picture's size and metadata, not its pixels.
-        like = replace(picture, pixels=picture.pixels[:0])
+        # The result needs the picture's size and metadata, not its pixels; a view keeps them all.
+        like = replace(picture, pixels=picture.pixels[:0].copy())
         work = _Work(pixels.shape[:2], like, target)
         inputs = prepare(self._edges(pixels), self.preprocessing, self.size)
         return Item(i, inputs, work, 0 if target is None else target.nbytes)

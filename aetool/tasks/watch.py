@@ -43,7 +43,7 @@ class Watch:
         if any(pictures.path(i) is None for i in range(min(1, len(pictures)))):
             raise UsageError("--append is for files, whose changes can be seen")
         self._pictures = pictures
-        self._model = _identity(stored, judge)
+        self._model = identity(stored, judge)
         self._journal = Journal(path, (*header, *COLUMNS))
         self._lock = threading.Lock()
         self._waiting: dict[int, tuple] = {}
@@ -88,7 +88,7 @@ class Watch:
         self._journal.append(rows)
 
 
-def _identity(stored: Checkpoint, judge: Judge) -> str:
+def identity(stored: Checkpoint, judge: Judge) -> str:
     """Sixteen digits that name all that a row follows from, besides the picture."""
     digest = hashlib.sha256(stored.digest.encode())
     about = [judge.score, judge.threshold, judge.tile]
