@@ -124,11 +124,10 @@ def test_interrupted_and_resumed_equals_uninterrupted(tmp_path, monkeypatch, pre
         np.testing.assert_array_equal(cut[name], whole[name])
 
 
-@pytest.mark.parametrize("measured", [0, 3])
-def test_stopped_at_the_end_of_an_epoch_or_in_its_validation(tmp_path, measured):
+def test_stopped_in_the_validation_of_an_epoch(tmp_path):
     plan = tiny(batch_size=32, validation="0.4", only=("3", "5"))  # 7 steps, and 5 to measure
     train_model("sklearn:digits", tmp_path / "whole.h5", plan)
-    train_in_pieces("sklearn:digits", tmp_path / "cut.h5", plan, 7, measured=measured)
+    train_in_pieces("sklearn:digits", tmp_path / "cut.h5", plan, 7, measured=3)
     assert_same_training(tmp_path / "whole.h5", tmp_path / "cut.h5")
 
 

@@ -72,13 +72,10 @@ def output_folder(out: str | Path) -> Path | None:
 
 @contextmanager
 def held(
-    outputs: Collection[Path | str | None],
-    reads: Iterable[Path | str | Source | None] = (),
-    *,
-    models: bool = False,
+    outputs: Collection[Path | str | None], reads: Iterable[Path | str | Source | None] = ()
 ) -> Iterator[None]:
     """Hold the outputs of one run for it alone, after `check_outputs`."""
-    check_outputs(outputs, reads, models=models)
+    check_outputs(outputs, reads)
     with ExitStack() as stack:
         for output in outputs:
             if output is not None and str(output) != STDOUT:
@@ -90,7 +87,7 @@ def check_outputs(
     outputs: Collection[Path | str | None],
     reads: Iterable[Path | str | Source | None] = (),
     *,
-    models: bool = False,
+    models: Collection[Path] = (),
 ) -> None:
     """Refuse outputs that would replace one another, what they are made of, or a trained model.
 
@@ -98,7 +95,7 @@ def check_outputs(
         outputs: files and folders; None and "-" are left out, and so are devices and pipes.
         reads: what the run reads, files, SOURCEs as they were written, or opened ones: none is to
             make way for an output.
-        models: an output is a model itself, and may take another's place.
+        models: outputs that are models themselves, and may take another's place.
 
     Raises:
         UsageError: one output given twice, one that the run reads, or one that is a model.
@@ -111,7 +108,7 @@ def check_outputs(
             raise UsageError(f"{output} is given for two outputs", "name another for one of them")
         if output.is_file() and any(_reads(output, each) for each in reads):
             raise UsageError(f"{output} is read: its result would replace it", "name a new file")
-        if not models and output.is_file() and container_kind(output) == "checkpoint":
+        if output not in models and output.is_file() and container_kind(output) == "checkpoint":
             raise UsageError(f"{output} is a model: its result would replace it", "name a new file")
 
 

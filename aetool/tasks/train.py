@@ -115,8 +115,7 @@ def train_model(
         )
     if output.is_dir():
         raise OutputError(f"cannot write {output}: it is a folder", "name a file in it")
-    check_outputs((output,), (source,), models=True)
-    check_outputs((plot, log), (source, output))
+    check_outputs((output, plot, log), (source,), models=(output,))
     check_drawing(plot, "--plot", source)
     if plot is not None:
         from aetool.plots.style import check_figure_path  # matplotlib, only where it is wanted
