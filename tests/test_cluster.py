@@ -524,10 +524,10 @@ def test_copies_of_rows_of_arrays_are_those_of_this_run(aetool, tmp_path):
         np.save(tmp_path / "pictures.npy", pictures)
         words = ("encode", tmp_path / "pictures.npy", "--pixels", "-o", tmp_path / "l.h5", "-q")
         assert aetool(*words).status == 0
-        words = ("-k", 2, "--method", "kmeans", "-o", tmp_path / "c.csv", "-q")
+        words = ("cluster", tmp_path / "l.h5", "-k", 2, "--method", "kmeans", "-q")
         for folder in ("again", f"only{number}"):
-            words = (*words[:6], "--copy-to", tmp_path / folder)
-            assert aetool("cluster", tmp_path / "l.h5", *words, "-q").status == 0
+            copied = ("--copy-to", tmp_path / folder, "-o", tmp_path / "c.csv")
+            assert aetool(*words, *copied).status == 0
     again, only = (
         {p.name: p.read_bytes() for p in sorted((tmp_path / folder).rglob("*.png"))}
         for folder in ("again", "only1")
