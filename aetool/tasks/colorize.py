@@ -12,7 +12,7 @@ from aetool.errors import Failure, UsageError
 from aetool.images.chroma import grey_of, join, strips
 from aetool.images.decode import Picture, fit
 from aetool.images.source import MAX_PIXELS, Source
-from aetool.images.write import output_name, output_names
+from aetool.images.write import output_name
 from aetool.inference.prepare import prepare
 from aetool.inference.stream import Item, Outputs, Progress
 from aetool.inference.workplace import workplace
@@ -26,6 +26,7 @@ from aetool.tasks.outputs import (
     check_drawing,
     check_picture_name,
     held,
+    named,
     output_folder,
     planned,
     write_picture,
@@ -249,8 +250,12 @@ def colorize_images(
         stack.enter_context(held([grid], [source, pictures, checkpoint]))
         results = None
         wanted = set(range(len(pictures))) if evaluate or compare else sample
-        clashes = _clashes(pictures) if compare is not None and out is None else {}
-        wanted -= set(clashes)
+        clashes: dict[int, Failure] = {}
+        if compare is not None and out is None:  # with OUT its results clash as the strips do
+            clash = named(pictures)[1]
+            positions = {i: pictures.position(i) for i in wanted}
+            clashes = {i: clash[place] for i, place in positions.items() if place in clash}
+            wanted -= set(clashes)
         if out is not None:
             results = stack.enter_context(
                 planned(
@@ -310,12 +315,6 @@ def factor(saturation: float, vivid: bool) -> float:
     if not 0 <= saturation <= 10:
         raise UsageError(f"--saturation {saturation} is not between 0 and 10")
     return saturation * (VIVID if vivid else 1)
-
-
-def _clashes(pictures: Source) -> dict[int, Failure]:
-    """{number: why} of pictures whose strip would have the name of another's."""
-    names, failures = output_names(pictures.name(i) for i in range(len(pictures)))
-    return dict(zip((i for i, name in enumerate(names) if name is None), failures, strict=True))
 
 
 def _in_color(pixels: np.ndarray) -> bool:

@@ -242,10 +242,7 @@ def plan(
     reference = _modified(checkpoint) if checkpoint else 0
     shared = _array_time(source)
     todo, skipped, failures = [], 0, []
-    # Names clash in the whole of SOURCE, whichever shard of it this is.
-    whole = source.whole
-    names, clashes = output_names(whole.name(i) for i in range(len(whole)))
-    clash = dict(zip((p for p, name in enumerate(names) if name is None), clashes, strict=True))
+    names, clash = named(source)
     # What came through a pipe has no time, and the next run's may be another picture.
     overwrite = overwrite or target.one_file or shared is None
     for i in range(len(source)):
@@ -266,6 +263,17 @@ def plan(
         else:
             todo.append(i)
     return Results(source, target, todo, skipped, failures)
+
+
+def named(source: Source) -> tuple[list[str | None], dict[int, Failure]]:
+    """(the name of each result, why some have none), both by position in the whole of SOURCE.
+
+    Names clash there, whichever shard of it this is.
+    """
+    whole = source.whole
+    names, clashes = output_names(whole.name(i) for i in range(len(whole)))
+    without = (position for position, name in enumerate(names) if name is None)
+    return names, dict(zip(without, clashes, strict=True))
 
 
 def write_picture(path: Path | None, pixels: np.ndarray, like: Picture | None) -> None:
