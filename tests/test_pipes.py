@@ -68,6 +68,25 @@ def test_what_find_finds_is_read_whatever_its_name(shell, photos, tmp_path):
     assert done.stdout.count(b"stripes ") == 6 and b"two\nlines.png" in done.stdout
 
 
+def test_finding_nothing_new_is_nothing_to_do(aetool, digits_model, tmp_path, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+    for words in (
+        ("colorize", "@-", "color/"),
+        ("reconstruct", "@-", "rebuilt/", "-c", digits_model),
+        ("anomaly", "@-", "-c", digits_model, "-o", "scores.csv", "--append"),
+    ):
+        done = aetool(*words, "--json", stdin=b"")
+        assert (done.status, done.json["read"], done.json["failed"]) == (0, 0, []), done.stderr
+    assert [path.name for path in tmp_path.iterdir()] == ["scores.csv"]
+    for words in (
+        ("colorize", "@-", "color/", "--evaluate"),
+        ("colorize", "@-", "color.png"),
+        ("encode", "@-", "--pixels", "-o", "latents.h5"),
+    ):
+        assert aetool(*words, stdin=b"").status
+    assert [path.name for path in tmp_path.iterdir()] == ["scores.csv"]
+
+
 def test_latents_flow_and_a_reader_that_has_enough_is_no_error(shell):
     """Of 1,797 rows, more than a pipe holds, `head` takes three."""
     latents = "aetool encode sklearn:digits --pixels -o - -q"

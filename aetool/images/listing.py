@@ -137,7 +137,7 @@ def read_list(path: str) -> list[str]:
         path: the list file, or "-" for standard input.
 
     Raises:
-        SourceError: the list cannot be read or is empty.
+        SourceError: the list cannot be read.
     """
     try:
         data = sys.stdin.buffer.read() if path == "-" else Path(path).read_bytes()
@@ -148,10 +148,7 @@ def read_list(path: str) -> list[str]:
     else:
         lines = data.removeprefix(b"\xef\xbb\xbf").split(b"\n")
         lines = [line.removesuffix(b"\r") for line in lines]
-    listed = [os.fsdecode(line) for line in lines if line]
-    if not listed:
-        raise SourceError(f"@{path}: the list is empty", "give it a path a line")
-    return listed
+    return [os.fsdecode(line) for line in lines if line]
 
 
 def place_list(

@@ -255,7 +255,7 @@ class Source:
         return digest.hexdigest()
 
 
-def open_source(text: str, *, exclude: Path | None = None) -> Source:
+def open_source(text: str, *, exclude: Path | None = None, empty_list: bool = False) -> Source:
     """The pictures that a SOURCE on the command line stands for.
 
     ==============================  ===============================================================
@@ -279,6 +279,7 @@ def open_source(text: str, *, exclude: Path | None = None) -> Source:
     Args:
         text: SOURCE as typed.
         exclude: the folder of the results: what lies in it is no input.
+        empty_list: a list without pictures is nothing to do, and no error.
 
     Raises:
         SourceError: it does not exist, cannot be read, or holds no pictures.
@@ -286,7 +287,7 @@ def open_source(text: str, *, exclude: Path | None = None) -> Source:
     if text == "-":
         return _open_bytes("-", "stdin", sys.stdin.buffer.read())
     if text.startswith("@"):
-        return _open_list(text[1:], exclude)
+        return _open_list(text[1:], exclude, empty_list)
     if text.startswith(("sklearn:", "keras:")):
         name, _, split = text.partition("/")
         return _open_parts(text, sets.read_named_set(name, split or None))
@@ -322,10 +323,12 @@ def _open_folder(folder: Path, exclude: Path | None) -> Source:
     return Source(root, Files(root, names), *listing.folder_labels(names))
 
 
-def _open_list(path: str, exclude: Path | None) -> Source:
+def _open_list(path: str, exclude: Path | None, empty: bool) -> Source:
     listed = listing.read_list(path)
     root, names, class_names, labels = listing.place_list(listed, exclude)
-    if not names:
+    if not listed and not empty:
+        raise SourceError(f"@{path}: the list is empty", "give it a path a line")
+    if not names and not empty:
         raise SourceError(f"@{path}: every listed picture lies in the output folder")
     return Source(root, Files(root, names), class_names, labels)
 

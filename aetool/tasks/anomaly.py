@@ -164,7 +164,7 @@ def score_images(
             "give --threshold SCORE, or train with validation pictures",
         )
     precision = choose_precision(precision, judge, tell)
-    pictures = open_shard(source, shard, exclude=heatmaps)
+    pictures = open_shard(source, shard, exclude=heatmaps, empty_list=append)
     with ExitStack() as stack:
         stack.enter_context(held((output, report), (source, pictures, checkpoint)))
         if heatmaps:

@@ -225,7 +225,12 @@ def colorize_images(
     stored = read_checkpoint(path)
     decoder = Decoder(path, stored, render_size)
     check_output(out, scheduler)
-    pictures = open_shard(source, shard, exclude=output_folder(out) if out else None)
+    pictures = open_shard(
+        source,
+        shard,
+        exclude=output_folder(out) if out else None,
+        empty_list=out is not None and not evaluate and grid is None,
+    )
     if compare is not None and out is not None and compare.resolve() == out.resolve():
         raise UsageError("--compare and OUT are the same folder", "name another for --compare")
     for drawing, option in ((compare, "--compare"), (grid, "--grid")):

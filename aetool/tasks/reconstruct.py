@@ -123,7 +123,12 @@ def reconstruct_images(
         )
     check_output(out, scheduler)
     check_drawing(grid, "--grid", source, out)
-    pictures = open_shard(source, shard, exclude=output_folder(out))
+    pictures = open_shard(
+        source,
+        shard,
+        exclude=output_folder(out),
+        empty_list=grid is None and not out.endswith(ARRAY_SUFFIX),
+    )
     sample = grid_sample(len(pictures)) if grid else set()
     with held([grid], [source, pictures, checkpoint]), workplace(scheduler) as place:
         work = _Rebuilding(

@@ -12,9 +12,16 @@ STDOUT = "-"
 COLUMN = "position "  # what the first column of a shard's table is called, before its part
 
 
-def open_shard(text: str, shard: Shard | None, *, exclude: Path | None = None) -> Source:
-    """A SOURCE, or the pictures of it that are one shard's, each with its position in the whole."""
-    pictures = open_source(text, exclude=exclude)
+def open_shard(
+    text: str, shard: Shard | None, *, exclude: Path | None = None, empty_list: bool = False
+) -> Source:
+    """A SOURCE, or the pictures of it that are one shard's, each with its position in the whole.
+
+    Args:
+        text, exclude, empty_list: as `open_source`.
+        shard: None for the whole.
+    """
+    pictures = open_source(text, exclude=exclude, empty_list=empty_list)
     return pictures.select(shard.rows(len(pictures))) if shard else pictures
 
 

@@ -118,7 +118,12 @@ def translate_images(
         raise UsageError("--evaluate needs targets", "say where they are with --target")
     stored = read_translator(checkpoint)
     check_output(out, scheduler)
-    pictures = open_shard(source, shard, exclude=output_folder(out) if out else None)
+    pictures = open_shard(
+        source,
+        shard,
+        exclude=output_folder(out) if out else None,
+        empty_list=out is not None and not evaluate and grid is None,
+    )
     inputs = _Inputs(pictures, stored, edge_inputs, target, max_pixels)
     check_drawing(grid, "--grid", source, out)
     if inputs.targets is not None:
