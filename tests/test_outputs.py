@@ -186,3 +186,18 @@ def test_the_calibration_takes_no_option_of_scoring(aetool, tmp_path):
     for option in (("--threshold", 0), ("--shard", "1/2")):
         done = aetool(*words, *option)
         assert done.status == 2 and "--calibrate scores nothing" in done.stderr
+
+
+def test_a_result_without_a_place_stops_no_other(aetool, tmp_path):
+    for name in ("a.png", "b.png", "sub/c.png", "d.png"):
+        draw(tmp_path / "in" / name, 90)
+    draw(tmp_path / "out" / "b.png" / "kept.png", 10)
+    (tmp_path / "out" / "sub").write_text("kept")
+    done = aetool("colorize", tmp_path / "in", tmp_path / "out", "--json")
+    assert done.status == 1
+    assert done.json["written"] == 2
+    assert [failure["path"] for failure in done.json["failed"]] == ["b.png", "sub/c.png"]
+    assert all("cannot write" in failure["reason"] for failure in done.json["failed"])
+    assert pixel(tmp_path / "out" / "b.png" / "kept.png") == 10
+    assert (tmp_path / "out" / "sub").read_text() == "kept"
+    assert not list((tmp_path / "out").rglob("*.aetool-part*"))

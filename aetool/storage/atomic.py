@@ -227,9 +227,11 @@ def _create_beside(target: Path, path: Path) -> Path:
     temporary = target.parent / name
     try:
         if target.is_dir():
-            raise OutputError(f"cannot write {path}: it is a folder", "name a file in it")
+            message, hint = f"cannot write {path}: it is a folder", "name a file in it"
+            raise OutputError(message, hint) from IsADirectoryError(errno.EISDIR, message)
         if target.exists() and not os.access(target, os.W_OK):
-            raise OutputError(f"cannot write {path}: it is read-only")
+            message = f"cannot write {path}: it is read-only"
+            raise OutputError(message) from PermissionError(errno.EACCES, message)
         target.parent.mkdir(parents=True, exist_ok=True)
         # mkstemp would make a private file; this one gets the mode any new file would have.
         os.close(os.open(temporary, os.O_WRONLY | os.O_CREAT | os.O_EXCL, 0o666))

@@ -154,7 +154,7 @@ class Colouring:
         scores = shown = None
         if position not in self.unwanted:
             if self.target is not None:
-                write_picture(self.target.path(name), colored, work.picture)
+                self.target.write(name, colored, work.picture)
             if self.compare is not None:
                 panels = _panels(grey, colored, work.truth, COMPARISON_SIDE)
                 strip = np.concatenate([panel for panel in panels if panel is not None], axis=1)

@@ -1,6 +1,8 @@
 """Where each picture's result goes, which results are already there, and how one is written."""
 
+import errno
 import os
+import stat
 import sys
 from collections.abc import Collection, Iterable, Iterator
 from contextlib import ExitStack, contextmanager
@@ -9,7 +11,7 @@ from pathlib import Path
 
 import numpy as np
 
-from aetool.errors import Failure, OutputError, UsageError
+from aetool.errors import Failure, ImageError, OutputError, UsageError
 from aetool.images.decode import Picture
 from aetool.images.listing import IMAGE_SUFFIXES
 from aetool.images.sets import set_files
@@ -21,6 +23,8 @@ from aetool.storage.shards import Shard
 
 STDOUT = "-"
 NAME_BYTES = 255  # what the common file systems hold in one name
+# What speaks against one name: another's folder or file, or a folder below OUT that is read-only.
+_TAKEN = {errno.EISDIR, errno.ENOTDIR, errno.EEXIST, errno.EACCES, errno.EINVAL, errno.EILSEQ}
 
 
 @dataclass(frozen=True, slots=True)
@@ -40,6 +44,22 @@ class Target:
         if self.out is None or self.one_file:
             return self.out
         return self.out / output_name(name)
+
+    def write(self, name: str, pixels: np.ndarray, like: Picture | None) -> None:
+        """Write the result of the picture of this name, by `write_picture`.
+
+        Raises:
+            ImageError: there is no place for this result, though there is for others.
+            OutputError: it cannot be written, and so may be no other.
+        """
+        try:
+            write_picture(self.path(name), pixels, like)
+        except OutputError as error:
+            number = getattr(error.__cause__, "errno", None)
+            folder = self.out is not None and not self.one_file
+            if folder and number in _TAKEN and os.access(self.out, os.W_OK | os.X_OK):
+                raise ImageError(error.message) from error
+            raise
 
 
 @dataclass(frozen=True, slots=True)
@@ -315,9 +335,10 @@ def _has(folder: Path | None, name: str) -> bool:
 def _modified(path: Path) -> int:
     """Modification time in nanoseconds, 0 where no file can be seen."""
     try:
-        return path.stat().st_mtime_ns
+        status = path.stat()
     except OSError:
         return 0
+    return 0 if stat.S_ISDIR(status.st_mode) else status.st_mtime_ns
 
 
 def _array_time(source: Source) -> int | None:

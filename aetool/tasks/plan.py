@@ -9,7 +9,7 @@ from aetool.images.augment import check_augmentations
 from aetool.models.specs import Family, family
 from aetool.tasks.recipes import read_recipe
 from aetool.training.schedules import parse_schedule
-from aetool.training.settings import Settings
+from aetool.training.settings import OPTIMIZER_ARGUMENTS, Settings
 
 DEFAULT_MODEL = "conv-ae"
 # The share of pictures held out where nothing is said: what calibration and early stopping need.
@@ -29,12 +29,6 @@ _NOT_FREE = {
     "outputs": "they follow from --task and the pictures",
     "activation": "it follows from --loss",
     "classes": "they follow from the labels, or from --only",
-}
-# Arguments of an optimizer in the place of which an option may be given.
-_OPTIMIZER_OPTIONS = {
-    "weight_decay": "weight_decay",
-    "clip_norm": "global_clipnorm",
-    "accumulate": "gradient_accumulation_steps",
 }
 
 
@@ -113,7 +107,7 @@ def make_plan(*, recipe: str | None = None, arguments: Mapping | None = None, **
     if any(options.get(way) for way in _TARGETS):
         values = {k: v for k, v in values.items() if k not in _TARGETS}
     if "optimizer" in values and "optimizer" not in options:
-        replaced = [key for option, key in _OPTIMIZER_OPTIONS.items() if option in options]
+        replaced = [key for option, key in OPTIMIZER_ARGUMENTS.items() if option in options]
         values["optimizer"] = _without(values["optimizer"], replaced)
     values |= options
     values["only"] = tuple(dict.fromkeys(values.get("only", ())))

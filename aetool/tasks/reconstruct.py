@@ -26,7 +26,6 @@ from aetool.tasks.outputs import (
     held,
     output_folder,
     planned,
-    write_picture,
 )
 from aetool.tasks.shards import check_output, open_shard
 
@@ -278,7 +277,7 @@ class _Rebuilding:
             pixels = _eight_bit(result)
             grey = pixels.shape[2] == 1
             pixels = restore(pixels[..., 0] if grey else pixels, size, self.preprocessing["fit"])
-            write_picture(self.target.path(self.pictures.name(item.index)), pixels, like)
+            self.target.write(self.pictures.name(item.index), pixels, like)
         return rebuilt
 
     def _measure(self, items: list[Item], outputs: Outputs) -> tuple[np.ndarray, _Rebuilt]:

@@ -29,7 +29,6 @@ from aetool.tasks.outputs import (
     held,
     output_folder,
     planned,
-    write_picture,
 )
 from aetool.tasks.shards import check_output, open_shard
 
@@ -292,7 +291,7 @@ class _Translating:
             if self.target:
                 pixels = restore(_eight_bit(result), work.size, inputs.preprocessing["fit"])
                 name = self.pictures.name(item.index)
-                write_picture(self.target.path(name), pixels, work.like)
+                self.target.write(name, pixels, work.like)
             if self.evaluate and work.target is not None:
                 error = np.abs(result - work.target).mean(dtype=np.float64)
                 scores = float(error), float(psnr(result, work.target))

@@ -3,7 +3,7 @@
 import keras
 
 from aetool.errors import UsageError
-from aetool.training.settings import Settings
+from aetool.training.settings import OPTIMIZER_ARGUMENTS, Settings
 
 _OPTIMIZERS = {
     "adadelta": keras.optimizers.Adadelta,
@@ -25,6 +25,7 @@ _NOT_ARGUMENTS = {
     "loss_scale_factor": "no loss is scaled",
     "name": "it has its own",
 }
+_DEFAULT = Settings()
 # What weight decay leaves alone: to draw these to zero would not make a network smoother.
 _NOT_DECAYED = ["bias", "gamma", "beta"]
 
@@ -66,11 +67,8 @@ def make_optimizer(settings: Settings) -> keras.optimizers.Optimizer:
 
 def _common(settings: Settings) -> dict[str, float]:
     """The arguments, of any optimizer, that options of their own ask for."""
-    values = {}
-    if settings.accumulate > 1:
-        values["gradient_accumulation_steps"] = settings.accumulate
-    if settings.clip_norm is not None:
-        values["global_clipnorm"] = settings.clip_norm
-    if settings.weight_decay is not None:
-        values["weight_decay"] = settings.weight_decay
-    return values
+    return {
+        argument: getattr(settings, option)
+        for option, argument in OPTIMIZER_ARGUMENTS.items()
+        if getattr(settings, option) != getattr(_DEFAULT, option)
+    }

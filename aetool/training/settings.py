@@ -3,6 +3,13 @@
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 
+# Settings that are arguments of every Keras optimizer, where they differ from their default.
+OPTIMIZER_ARGUMENTS = {
+    "accumulate": "gradient_accumulation_steps",
+    "clip_norm": "global_clipnorm",
+    "weight_decay": "weight_decay",
+}
+
 
 @dataclass(frozen=True, slots=True)
 class Phase:
