@@ -106,7 +106,7 @@ def test_targets_are_not_replaced(aetool, tmp_path):
     before = truth.read_bytes()
     words = ("translate", tmp_path / "in", tmp_path / "truth", "-c", model, "--evaluate")
     done = aetool(*words, "--target", tmp_path / "truth", "-q")
-    assert done.status == 2 and "OUT lies inside" in done.stderr
+    assert done.status == 2 and "OUT lies inside the targets" in done.stderr
     assert truth.read_bytes() == before
 
 

@@ -1,5 +1,7 @@
 """How well maps find the pixels that are marked as defects, in memory that does not grow."""
 
+from dataclasses import dataclass
+
 import numpy as np
 from scipy.ndimage import label
 
@@ -7,6 +9,41 @@ from scipy.ndimage import label
 _BINS = 2**15
 # Up to which share of false alarms a pixel the overlap with defects is averaged.
 FALSE_PIXELS = 0.3
+
+
+@dataclass(frozen=True, slots=True)
+class PixelCounts:
+    """What the mask of one picture says of its map, in less memory than the two.
+
+    Args:
+        bins: uint16 (b,), the values that occur.
+        normal, marked: int64 (b,), pixels of that value.
+        regions: float64 (b,), the same of marked pixels, each as its share of its region.
+        region_count: parts of the mask joined by an edge or a corner.
+    """
+
+    bins: np.ndarray
+    normal: np.ndarray
+    marked: np.ndarray
+    regions: np.ndarray
+    region_count: int
+
+
+def count_pixels(values: np.ndarray, mask: np.ndarray) -> PixelCounts:
+    """Count one picture's pixels.
+
+    Args:
+        values: float (h, w), 0 and up, higher is more anomalous; rounded to float16.
+        mask: bool (h, w), the defects.
+    """
+    bits = np.minimum(values, np.finfo(np.float16).max).astype(np.float16).view(np.uint16)
+    normal = np.bincount(bits[~mask], minlength=_BINS)
+    marked = np.bincount(bits[mask], minlength=_BINS)
+    regions, count = label(mask, np.ones((3, 3)))
+    sizes = np.bincount(regions.ravel())
+    shares = np.bincount(bits[mask], 1 / sizes[regions[mask]], minlength=_BINS)
+    bins = np.flatnonzero(normal + marked)
+    return PixelCounts(bins.astype(np.uint16), normal[bins], marked[bins], shares[bins], count)
 
 
 class PixelScores:
@@ -18,22 +55,12 @@ class PixelScores:
         self._regions = np.zeros(_BINS)
         self._region_count = 0
 
-    def add(self, values: np.ndarray, mask: np.ndarray) -> None:
-        """Count one picture in.
-
-        Args:
-            values: float (h, w), 0 and up, higher is more anomalous; rounded to float16.
-            mask: bool (h, w), the defects; regions are parts joined by an edge or a corner.
-        """
-        bits = np.minimum(values, np.finfo(np.float16).max).astype(np.float16).view(np.uint16)
-        self._normal += np.bincount(bits[~mask], minlength=_BINS)
-        self._marked += np.bincount(bits[mask], minlength=_BINS)
-        regions, count = label(mask, np.ones((3, 3)))
-        if count:
-            sizes = np.bincount(regions.ravel())
-            weights = 1 / sizes[regions[mask]]
-            self._regions += np.bincount(bits[mask], weights, minlength=_BINS)
-            self._region_count += count
+    def add(self, counts: PixelCounts) -> None:
+        """Count one picture in."""
+        self._normal[counts.bins] += counts.normal
+        self._marked[counts.bins] += counts.marked
+        self._regions[counts.bins] += counts.regions
+        self._region_count += counts.region_count
 
     def auroc(self) -> float | None:
         """Area under the ROC curve over all pixels; None unless both kinds occur."""

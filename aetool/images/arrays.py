@@ -5,6 +5,7 @@ several splits gives the named one, or without a name train, validation and test
 """
 
 import re
+import tokenize
 import zipfile
 import zlib
 from collections.abc import Callable, Iterator, Mapping
@@ -94,10 +95,24 @@ class _Archive(Mapping[str, np.ndarray]):
         return len(self._file.files)
 
 
+# What NumPy, zipfile and Python's own parser, which reads the headers, say of damaged files.
+_DAMAGED = (
+    ValueError,
+    EOFError,
+    OSError,
+    SyntaxError,
+    RuntimeError,
+    OverflowError,
+    tokenize.TokenError,
+    zipfile.BadZipFile,
+    zlib.error,
+)
+
+
 def _read_numpy(path: Path, read: Callable[[], _T]) -> _T:
     try:
         return read()
-    except (ValueError, EOFError, OSError, zipfile.BadZipFile, zlib.error) as error:
+    except _DAMAGED as error:
         raise SourceError(
             f"{path}: not a readable NumPy array: {error}",
             "arrays are plain numbers written by np.save or np.savez; pickled objects are refused",
@@ -116,9 +131,7 @@ def _open_hdf5(path: Path) -> Mapping[str, h5py.Dataset]:
             raise _is_model(path)
         file = h5py.File(path, "r", locking=False)  # read-only disks have no locks
     except OSError as error:
-        raise SourceError(
-            f"{path}: not a readable HDF5 file: {error}", "is it complete? compare its size"
-        ) from error
+        raise _damaged_hdf5(path, error) from error
     if "model_config" in file.attrs or "model_weights" in file:
         raise _is_model(path)
     datasets: dict[str, h5py.Dataset] = {}
@@ -127,8 +140,17 @@ def _open_hdf5(path: Path) -> Mapping[str, h5py.Dataset]:
         if isinstance(item, h5py.Dataset) and item.ndim:
             datasets[name] = item
 
-    file.visititems(collect)
+    try:
+        file.visititems(collect)
+    except (OSError, RuntimeError) as error:
+        raise _damaged_hdf5(path, error) from error
     return datasets
+
+
+def _damaged_hdf5(path: Path, error: Exception) -> SourceError:
+    return SourceError(
+        f"{path}: not a readable HDF5 file: {error}", "is it complete? compare its size"
+    )
 
 
 def _is_model(path: Path) -> SourceError:
@@ -159,7 +181,10 @@ def _choose(arrays: Mapping, path: Path, split: str | None) -> list[Part]:
     parts = []
     for key in chosen:
         label_key = labels.get(roles[key].split)
-        label_values = None if label_key in (None, key) else np.asarray(arrays[label_key])
+        try:
+            label_values = None if label_key in (None, key) else np.asarray(arrays[label_key])
+        except OSError as error:
+            raise SourceError(f"{path}: the labels in {label_key} are damaged") from error
         parts.append(Part(key, arrays[key], label_values))
     return parts
 

@@ -112,8 +112,8 @@ class Rows:
         return Picture(arrays.picture_pixels(part.pixels, row), "ARRAY", None, None, 1)
 
     def fingerprint(self, row: int) -> bytes:
-        part, row = self._find(row)
-        return np.asarray(part.pixels[row]).tobytes()
+        pixels = self._row(row)
+        return b"damaged" if pixels is None else pixels.tobytes()
 
     def only(self, rows: Sequence[int]) -> "LooseRows":
         return LooseRows({row: (self.name(row), self._row(row)) for row in rows})
@@ -148,7 +148,8 @@ class LooseRows:
         return Picture(arrays.picture_pixels(pixels, 0), "ARRAY", None, None, 1)
 
     def fingerprint(self, row: int) -> bytes:
-        return np.asarray(self._rows[row][1]).tobytes()
+        pixels = self._rows[row][1]
+        return b"damaged" if pixels is None else pixels.tobytes()
 
     def only(self, rows: Sequence[int]) -> "LooseRows":
         return LooseRows({row: self._rows[row] for row in rows})

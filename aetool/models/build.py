@@ -2,10 +2,10 @@
 
 import importlib
 import inspect
-import json
 import math
 from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
+from threading import RLock
 
 import keras
 import numpy as np
@@ -68,14 +68,17 @@ def built(build: Callable[..., keras.Model], dtype: str, **arguments) -> keras.M
     keras.config.set_dtype_policy(dtype)
     try:
         return build(**arguments)
-    except (ValueError, TypeError) as error:
+    except (ValueError, TypeError, AttributeError, LookupError, ArithmeticError) as error:
         name = build.__module__.rpartition(".")[2].replace("_", "-")
-        reason = str(error).splitlines()[0]
-        if isinstance(error, TypeError):  # Python's own words
+        reason = (str(error).splitlines() or [""])[0]
+        if not isinstance(error, ValueError):  # Python's own words
             reason = f"a value of another kind than it takes ({reason})"
         raise UsageError(f"model {name} cannot be built: {reason}") from error
     finally:
         keras.config.set_dtype_policy(before)
+
+
+_COUNTING = RLock()
 
 
 @contextmanager
@@ -85,7 +88,7 @@ def at_most(count: int) -> Iterator[None]:
     Raises:
         UsageError: they would, before any memory is taken for the weight that is too much.
     """
-    original, left = keras.layers.Layer.add_weight, count
+    left = count
 
     def add_weight(layer: keras.layers.Layer, shape=(), *args, **kwargs):
         nonlocal left
@@ -94,11 +97,12 @@ def at_most(count: int) -> Iterator[None]:
             raise UsageError(f"the model has more than {count:,} weights")
         return original(layer, shape, *args, **kwargs)
 
-    keras.layers.Layer.add_weight = add_weight
-    try:
-        yield
-    finally:
-        keras.layers.Layer.add_weight = original
+    with _COUNTING:
+        original, keras.layers.Layer.add_weight = keras.layers.Layer.add_weight, add_weight
+        try:
+            yield
+        finally:
+            keras.layers.Layer.add_weight = original
 
 
 def keras_config(spec: Mapping) -> str:
@@ -174,8 +178,3 @@ def parameter_counts(model: keras.Model) -> tuple[int, int]:
     """(all parameters, those of them that are not trainable)."""
     fixed = sum(int(np.prod(v.shape)) for v in model.non_trainable_weights)
     return model.count_params(), fixed
-
-
-def describe(spec: Mapping) -> str:
-    """One canonical line of JSON, for messages and digests."""
-    return json.dumps(complete(spec), sort_keys=True)

@@ -56,7 +56,7 @@ def scatter(
         labels, class_names = np.zeros(len(points), dtype=np.int64), ()
     all_points, all_labels = points, labels
     points, labels = _drawn(points, labels)
-    groups = _groups(labels, class_names)
+    groups = _groups(all_labels, class_names)
     named = [group for group in groups if group[1]]
     with figure_style():
         columns = -(-min(len(named), LEGEND_CLASSES + 1) // LEGEND_ROWS)

@@ -111,6 +111,8 @@ def replacing_folder(path: Path) -> Iterator[Path]:
             raise _cannot_write(path, error) from error
         raise
     finally:
+        if aside.exists() and not target.exists():  # stopped between the two
+            os.rename(aside, target)
         shutil.rmtree(temporary, ignore_errors=True)
         shutil.rmtree(aside, ignore_errors=True)
 

@@ -20,7 +20,7 @@ from aetool.tasks.encode import note_pages
 from aetool.tasks.heatmaps import Heatmaps
 from aetool.tasks.judge import choose_precision, make_judge
 from aetool.tasks.masks import Masks
-from aetool.tasks.outputs import held
+from aetool.tasks.outputs import check_drawing, held
 from aetool.tasks.reconstruct import read_reconstructor
 from aetool.tasks.scores import NORMAL
 from aetool.tasks.scoring import Scoring, Tally
@@ -164,6 +164,7 @@ def score_images(
             "give --threshold SCORE, or train with validation pictures",
         )
     precision = choose_precision(precision, judge, tell)
+    check_drawing(report, "--report", source)
     pictures = open_shard(source, shard, exclude=heatmaps, empty_list=append)
     with ExitStack() as stack:
         stack.enter_context(held((output, report), (source, pictures, checkpoint)))

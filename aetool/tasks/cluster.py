@@ -26,8 +26,8 @@ from aetool.storage.latents import Latents
 from aetool.storage.tables import write_table
 from aetool.tasks.copies import check_copies, copy_pictures
 from aetool.tasks.fitted import load_model, save_model
-from aetool.tasks.outputs import held
-from aetool.tasks.sheets import Pictures, write_sheets
+from aetool.tasks.outputs import check_outputs, held
+from aetool.tasks.sheets import Pictures, check_sheets, write_sheets
 
 Progress = Callable[[int, int], None]
 
@@ -147,6 +147,10 @@ def cluster_latents(
             _check_rows(len(rows), k, method)
         shown = sheets or copy_to or page or (plot and thumbnails)
         pictures = Pictures(rows, images) if shown else None
+        if pictures:
+            check_outputs(outputs, [pictures.inputs])
+        if sheets:
+            check_sheets(sheets, pictures)
         if copy_to:
             check_copies(copy_to, pictures, len(rows))
         labels = np.full(len(rows), -1) if rows.labels is None else rows.labels

@@ -16,11 +16,14 @@ from aetool.images.write import output_name
 from aetool.inference.prepare import prepare
 from aetool.inference.stream import Item, Outputs, Progress
 from aetool.inference.workplace import workplace
+from aetool.storage.atomic import locked
 from aetool.storage.checkpoint import Checkpoint, read_checkpoint
 from aetool.storage.shards import Shard
+from aetool.tasks.collisions import check_apart
 from aetool.tasks.colors import Decoder, Scores, score, shipped_checkpoint
 from aetool.tasks.encode import note_pages
 from aetool.tasks.grids import GRID_TILE, grid_sample, write_grid
+from aetool.tasks.inputs import Inputs
 from aetool.tasks.outputs import (
     Target,
     check_drawing,
@@ -231,8 +234,6 @@ def colorize_images(
         exclude=output_folder(out) if out else None,
         empty_list=out is not None and not evaluate and grid is None,
     )
-    if compare is not None and out is not None and compare.resolve() == out.resolve():
-        raise UsageError("--compare and OUT are the same folder", "name another for --compare")
     for drawing, option in ((compare, "--compare"), (grid, "--grid")):
         check_drawing(drawing, option, source, out)
     sample = grid_sample(len(pictures)) if grid else set()
@@ -251,15 +252,16 @@ def colorize_images(
         if done.shown:
             shown[i] = done.shown
 
+    check_apart(pictures, out, compare=compare, grid=grid)
     with ExitStack() as stack:
         stack.enter_context(held([grid], [source, pictures, checkpoint]))
+        if compare is not None:
+            stack.enter_context(locked(compare, part=str(shard or "")))
         results = None
         wanted = set(range(len(pictures))) if evaluate or compare else sample
         clashes: dict[int, Failure] = {}
         if compare is not None and out is None:  # with OUT its results clash as the strips do
-            clash = named(pictures)[1]
-            positions = {i: pictures.position(i) for i in wanted}
-            clashes = {i: clash[place] for i, place in positions.items() if place in clash}
+            clashes = _without_strip(pictures, compare)
             wanted -= set(clashes)
         if out is not None:
             results = stack.enter_context(
@@ -309,6 +311,19 @@ def colorize_images(
         seconds / read if read else None,
         *means,
     )
+
+
+def _without_strip(pictures: Source, folder: Path) -> dict[int, Failure]:
+    """Why some pictures get no strip."""
+    names, clash = named(pictures)
+    inputs, without = Inputs(pictures), {}
+    for i in range(len(pictures)):
+        position = pictures.position(i)
+        if position in clash:
+            without[i] = clash[position]
+        elif inputs.holds(folder / names[position]):
+            without[i] = Failure(pictures.name(i), "its strip would replace a picture that is read")
+    return without
 
 
 def factor(saturation: float, vivid: bool) -> float:

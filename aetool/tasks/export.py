@@ -16,6 +16,14 @@ from aetool.tasks.outputs import held
 STDOUT = "-"
 ONNX, KERAS, SAVED_MODEL = ".onnx", ".keras", ""  # what a model becomes, by the suffix of OUT
 SAVED_MODEL_FILE = "saved_model.pb"
+SAVED_MODEL_PARTS = {
+    SAVED_MODEL_FILE,
+    "fingerprint.pb",
+    "keras_metadata.pb",
+    "variables",
+    "assets",
+    "assets.extra",
+}
 
 
 @dataclass(frozen=True, slots=True)
@@ -53,7 +61,7 @@ def export_file(file: str, out: str) -> ExportResult:
     """
     started = time.perf_counter()
     is_model = container_kind(Path(file)) == "checkpoint"
-    suffix = Path(out).suffix
+    suffix = Path(out).suffix.lower()
     _check_suffix(file, out, is_model)
     with ExitStack() as stack:
         stack.enter_context(held([out], [file]))
@@ -69,7 +77,7 @@ def export_file(file: str, out: str) -> ExportResult:
 
 
 def _check_suffix(file: str, out: str, is_model: bool) -> None:
-    suffix = Path(out).suffix
+    suffix = Path(out).suffix.lower()
     to_model = out != STDOUT and suffix in (ONNX, KERAS, SAVED_MODEL)
     to_latents = out == STDOUT or suffix in WRITERS
     if is_model and not to_model:
@@ -89,17 +97,18 @@ def _export_model(file: Path, out: Path) -> None:
     from aetool.inference import export
     from aetool.inference.load import load_model
 
-    if out.suffix == ONNX:
+    suffix = out.suffix.lower()
+    if suffix == ONNX:
         export.onnx_libraries(f"writing {out}")
-    elif out.suffix == SAVED_MODEL:
+    elif suffix == SAVED_MODEL:
         _check_folder(out)
     loaded = load_model(file)
-    if out.suffix == SAVED_MODEL:
+    if suffix == SAVED_MODEL:
         with replacing_folder(out) as folder:
             export.write_saved_model(folder, loaded)
         return
     with replacing(out) as temporary:
-        write = export.write_onnx if out.suffix == ONNX else export.write_keras
+        write = export.write_onnx if suffix == ONNX else export.write_keras
         write(temporary, loaded)
 
 
@@ -109,14 +118,17 @@ def _export_latents(file: str, out: str) -> tuple[int, int]:
         if out == STDOUT:
             write_csv(None, latents)
         else:
-            WRITERS[Path(out).suffix](Path(out), latents)
+            WRITERS[Path(out).suffix.lower()](Path(out), latents)
         return len(latents), latents.dimensions
 
 
 def _check_folder(out: Path) -> None:
     """Only an older SavedModel, or nothing, gives way to a new one."""
-    if out.is_dir() and any(out.iterdir()) and not (out / SAVED_MODEL_FILE).is_file():
-        raise OutputError(f"{out} holds something that is no SavedModel", "name a new folder")
+    held = {path.name for path in out.iterdir()} if out.is_dir() else set()
+    if held - SAVED_MODEL_PARTS or (held and SAVED_MODEL_FILE not in held):
+        raise OutputError(
+            f"{out} holds something that is no part of a SavedModel", "name a new folder"
+        )
     if out.exists() and not out.is_dir():
         raise OutputError(f"{out} is a file", "name a folder, or a file that ends in .onnx")
 

@@ -16,7 +16,7 @@ from aetool.inference.stream import Item, Progress, predictions
 from aetool.storage.atomic import locked, replacing
 from aetool.storage.checkpoint import read_checkpoint
 from aetool.tasks.encode import note_pages
-from aetool.tasks.outputs import check_picture_name, held
+from aetool.tasks.outputs import check_drawing, check_picture_name, held
 
 FAMILY = "conv-vae"
 FRAMES = 50
@@ -276,6 +276,7 @@ def draw_scatter(
             f"--scatter needs 2 or 3 dimensions, and this model has {space.dimensions}",
             "project them: aetool encode SOURCE -c MODEL.h5 -o - | aetool pca - --plot PNG",
         )
+    check_drawing(output, "--output", source)
     pictures = open_source(source)
     with held([output], [source, pictures]):
         points, indices, failures = space.encode(pictures, progress)

@@ -6,6 +6,7 @@ import numpy as np
 
 from aetool.errors import ImageError
 from aetool.images.source import Source
+from aetool.tasks.inputs import Inputs
 from aetool.tasks.judge import Judge
 from aetool.tasks.outputs import write_picture
 
@@ -28,13 +29,17 @@ class Heatmaps:
         self._overlay = overlay
         self._top = top
         # Names clash in the whole of SOURCE, whichever shard of it this is.
-        self._taken: dict[int, str] = {}  # position: the earlier picture that has its name
+        self._taken: dict[int, str] = {}  # position: what its heatmap would do
         first: dict[Path, int] = {}
         whole = pictures.whole
         for position in range(len(whole)):
             holder = first.setdefault(self.path(whole.name(position)), position)
             if holder != position:
-                self._taken[position] = whole.name(holder)
+                self._taken[position] = f"have the name of that of {whole.name(holder)}"
+        inputs = Inputs(pictures)
+        for i in range(len(pictures)):
+            if inputs.holds(self.path(pictures.name(i))):
+                self._taken[pictures.position(i)] = "replace a picture that is read"
 
     def path(self, name: str) -> Path:
         """NAME.png; another format's suffix stays before it."""
@@ -45,9 +50,9 @@ class Heatmaps:
         """Draw the map of picture i of a source, float (h, w), and its pixels."""
         from aetool.plots.heatmap import heatmap, levels, overlay
 
-        other = self._taken.get(pictures.position(i))
-        if other is not None:
-            raise ImageError(f"its heatmap would have the name of that of {other}")
+        harm = self._taken.get(pictures.position(i))
+        if harm is not None:
+            raise ImageError(f"its heatmap would {harm}")
         level = levels(values, self._top)
         drawn = overlay(level, pixels) if self._overlay else heatmap(level)
         write_picture(self.path(pictures.name(i)), drawn, None)
@@ -61,6 +66,7 @@ def map_top(judge: Judge, low: float, high: float) -> float:
         low, high: the range of the network's input: no pixel error is larger.
     """
     if judge.map in judge.references:
-        top = TOP * judge.references[judge.map]
+        # Nothing is unusual about pictures that are all alike, and levels are divided by it.
+        top = max(TOP * judge.references[judge.map], np.finfo(np.float32).tiny)
         return min(top, high - low) if judge.map == "mse" else top
     return high - low

@@ -20,6 +20,7 @@ from aetool.images.write import output_name, output_names, png_bytes, save_pictu
 from aetool.storage.atomic import locked, replacing
 from aetool.storage.container import container_kind
 from aetool.storage.shards import Shard
+from aetool.tasks.inputs import Inputs
 
 STDOUT = "-"
 NAME_BYTES = 255  # what the common file systems hold in one name
@@ -133,7 +134,12 @@ def check_outputs(
 
 
 def check_drawing(
-    drawing: Path | None, option: str, source: str, out: Path | str | None = None
+    drawing: Path | None,
+    option: str,
+    source: str,
+    out: Path | str | None = None,
+    *,
+    among: str = "SOURCE",
 ) -> None:
     """Refuse a picture or a folder of pictures in SOURCE: the next run would take them for input.
 
@@ -142,6 +148,7 @@ def check_drawing(
         option: that asks for it.
         source: SOURCE as it was written.
         out: OUT, of which nothing is taken for input.
+        among: what SOURCE is called.
 
     Raises:
         UsageError: for that.
@@ -152,7 +159,7 @@ def check_drawing(
     if out is not None and Path(place).is_relative_to(os.path.realpath(out)):
         return
     if Path(place).is_relative_to(os.path.realpath(source)):
-        raise UsageError(f"{option} lies inside SOURCE", "name a place outside")
+        raise UsageError(f"{option} lies inside {among}", "name a place outside")
 
 
 def check_picture_name(path: Path) -> None:
@@ -170,9 +177,7 @@ def check_picture_name(path: Path) -> None:
 def _reads(output: Path, what: Path | str | Source) -> bool:
     """Whether a file is one that is read, or in it."""
     if isinstance(what, Source):
-        name = Path(os.path.realpath(output)).name
-        paths = filter(None, (what.path(i) for i in range(len(what))))
-        if any(path.name == name and _same_file(path, output) for path in paths):
+        if Inputs(what).holds(output):
             return True
         what = what.root
     path = Path(str(what).removeprefix("@"))
@@ -189,6 +194,7 @@ def planned(
     overwrite: bool = False,
     shard: Shard | None = None,
     beside: Path | None = None,
+    kept: Source | None = None,
 ) -> Iterator[Results]:
     """Hold OUT for this run alone and say what is left to do.
 
@@ -204,6 +210,7 @@ def planned(
         overwrite: skip nothing.
         shard: the one that `source` is; runs of other shards may write to OUT at the same time.
         beside: a folder of the same names; a result without its file there is not done.
+        kept: pictures that no result may replace, besides those of SOURCE.
 
     Raises:
         UsageError: OUT is one file, SOURCE is not one image.
@@ -220,7 +227,9 @@ def planned(
         yield Results(source, Target(None, True), list(range(len(source))), 0, [])
         return
     with holding(Path(out), one_image=one_image, part=str(shard or "")) as target:
-        yield plan(source, target, checkpoint=checkpoint, overwrite=overwrite, beside=beside)
+        yield plan(
+            source, target, checkpoint=checkpoint, overwrite=overwrite, beside=beside, kept=kept
+        )
 
 
 @contextmanager
@@ -236,7 +245,7 @@ def holding(out: Path, *, one_image: bool = False, part: str = "") -> Iterator[T
         UsageError: OUT is one file, SOURCE is not one image.
         OutputError: another run writes to OUT, or OUT cannot be made.
     """
-    one_file = not out.is_dir() and _is_image_name(out.name)
+    one_file = is_picture_file(out)
     if one_image and not one_file and not out.exists() and out.suffix.lower() in IMAGE_SUFFIXES:
         raise UsageError(
             f"{out.suffix[1:].upper()} does not hold a result in full", f"call it {out.stem}.png"
@@ -256,6 +265,7 @@ def plan(
     checkpoint: Path | None = None,
     overwrite: bool = False,
     beside: Path | None = None,
+    kept: Source | None = None,
 ) -> Results:
     """What is left to do of a source; arguments as `planned`."""
     empty = Results(source, target, [], 0, [])
@@ -263,6 +273,7 @@ def plan(
     shared = _array_time(source)
     todo, skipped, failures = [], 0, []
     names, clash = named(source)
+    inputs = Inputs(_in_reach(source, target), kept)
     # What came through a pipe has no time, and the next run's may be another picture.
     overwrite = overwrite or target.one_file or shared is None
     for i in range(len(source)):
@@ -276,13 +287,24 @@ def plan(
         path = source.path(i)
         result = empty.path(i)
         newest_input = max(reference, (shared or 0) if path is None else _modified(path))
-        if path is not None and _same_file(path, result):
-            failures.append(Failure(source.name(i), "its result would replace it"))
+        if result is not None and inputs.holds(result):
+            what = "it" if path and path.samefile(result) else "a picture that is read"
+            failures.append(Failure(source.name(i), f"its result would replace {what}"))
+        elif beside is not None and inputs.holds(beside / names[position]):
+            why = "its strip would replace a picture that is read"
+            failures.append(Failure(source.name(i), why))
         elif not overwrite and _modified(result) > newest_input and _has(beside, names[position]):
             skipped += 1
         else:
             todo.append(i)
     return Results(source, target, todo, skipped, failures)
+
+
+def _in_reach(source: Source, target: Target) -> Source:
+    """The pictures that could lie where results go: those of all shards only where folders meet."""
+    root, out = os.path.realpath(source.root), os.path.realpath(target.out or os.curdir)
+    meet = Path(root).is_relative_to(out) or Path(out).is_relative_to(root)
+    return source.whole if meet else source
 
 
 def named(source: Source) -> tuple[list[str | None], dict[int, Failure]]:
@@ -317,6 +339,11 @@ def write_picture(path: Path | None, pixels: np.ndarray, like: Picture | None) -
 
 def _to_terminal() -> bool:
     return sys.stdout.isatty()
+
+
+def is_picture_file(out: Path) -> bool:
+    """Whether an OUT stands for one picture, by its name, and not for a folder."""
+    return not out.is_dir() and _is_image_name(out.name)
 
 
 def _is_image_name(name: str) -> bool:

@@ -16,7 +16,7 @@ from aetool.storage.fitted import Fitted, check_fits, read_fitted, write_fitted
 from aetool.storage.joined import listed_files, open_joined
 from aetool.storage.latents import Latents
 from aetool.storage.tables import write_table
-from aetool.tasks.outputs import held
+from aetool.tasks.outputs import check_outputs, held
 
 KIND = "projection"
 SCREE_COMPONENTS = 20
@@ -83,6 +83,9 @@ def project_latents(
         outputs = (output, plot, scree, loadings, page, save)
         stack.enter_context(held(outputs, (*files, apply_axes, checkpoint)))
         rows = stack.enter_context(open_joined(files))
+        pictures = _pictures(rows, images) if page or (plot and thumbnails) else None
+        if pictures:
+            check_outputs(outputs, [pictures.inputs])
         if apply_axes:
             projection = _load(apply_axes, rows, components)
         else:
@@ -107,7 +110,6 @@ def project_latents(
             from aetool.tasks.loadings import write_loadings
 
             write_loadings(loadings, checkpoint, rows, projection)
-        pictures = _pictures(rows, images) if page or (plot and thumbnails) else None
         if plot:
             shown = pictures if thumbnails else None
             with replacing(plot) as temporary:

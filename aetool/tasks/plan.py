@@ -2,7 +2,7 @@
 
 import math
 from collections.abc import Mapping
-from dataclasses import asdict, dataclass, fields
+from dataclasses import asdict, dataclass, fields, replace
 
 from aetool.errors import UsageError
 from aetool.images.augment import check_augmentations
@@ -258,6 +258,18 @@ def difference(before: Mapping, after: Mapping) -> str | None:
         ):
             return f"{name} was {before.get(name)!r}, now {after.get(name)!r}"
     return None
+
+
+def continued(plan: Plan, before: Mapping) -> Plan:
+    """The plan of a training that goes on with more `--epochs` than in its options `before`.
+
+    Stages that were as long as the whole model's training stay so: they are over.
+    """
+    settings, stages = plan.settings, tuple(before.get("stages") or ())
+    followed = set(stages) == {before.get("epochs")} and set(settings.stages) == {settings.epochs}
+    if not followed or len(stages) != len(settings.stages):
+        return plan
+    return replace(plan, settings=replace(settings, stages=stages))
 
 
 def asked(value: object) -> object:

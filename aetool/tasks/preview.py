@@ -1,5 +1,6 @@
 """Pictures of a model while it learns: the same ones after every epoch, then animated."""
 
+import re
 from pathlib import Path
 
 import numpy as np
@@ -16,6 +17,7 @@ from aetool.training.pictures import Pictures
 
 _COUNT = 16
 _COLUMNS = 8
+_SHEET = re.compile(r"epoch-(?P<epoch>\d{4,})\.png")
 _STRIP_SIDE = 48  # the longer side of a picture in a checkpoint, at most
 
 
@@ -64,10 +66,26 @@ class Preview:
         side = min(_STRIP_SIDE, max(self._inputs.shape[1:3]))
         return np.array([[np.asarray(fitted(shown, side)) for shown in band] for band in bands])
 
+    def forget(self, epoch: int) -> None:
+        """Remove the sheets of later epochs, which an earlier training left."""
+        with blaming(self.folder):
+            for path, drawn in self._sheets():
+                if drawn > epoch:
+                    path.unlink()
+
     def animate(self) -> None:
-        """Write preview.gif of all epochs drawn so far."""
+        """Write preview.gif of all epochs drawn so far, if they are as large as the last."""
+        sheets = [path for path, _ in self._sheets()]
+        sizes = [_size(path) for path in sheets]
+        frames = [path for path, size in zip(sheets, sizes, strict=True) if size == sizes[-1]]
         with replacing(self.folder / "preview.gif") as temporary:
-            write_gif(temporary, sorted(self.folder.glob("epoch-*.png")), seconds=0.4)
+            write_gif(temporary, frames, seconds=0.4)
+
+    def _sheets(self) -> list[tuple[Path, int]]:
+        """The sheets in the folder and their epochs, ascending."""
+        named = ((path, _SHEET.fullmatch(path.name)) for path in self.folder.iterdir())
+        sheets = [(path, int(match["epoch"])) for path, match in named if match]
+        return sorted(sheets, key=lambda sheet: sheet[1])
 
     def _bands(self, model) -> list[list[np.ndarray]]:
         """Rows of pictures, one below the other; uint8 (h, w, c) each."""
@@ -106,6 +124,11 @@ def plot_curves(path: Path, history: dict[str, list[float]]) -> None:
     """Draw the loss of every epoch into a picture file."""
     with replacing(path) as temporary:
         draw_curves(temporary, {name: np.asarray(values) for name, values in history.items()})
+
+
+def _size(path: Path) -> tuple[int, int]:
+    with Image.open(path) as image:
+        return image.size
 
 
 def _uint8(values: np.ndarray) -> np.ndarray:

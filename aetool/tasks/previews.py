@@ -32,7 +32,8 @@ def write_previews(file: Path, picture: Path) -> None:
     """
     check_picture_name(picture)
     check_outputs([picture], [file])
-    bands = _of_latents(file) if container_kind(file) == "latents" else model_previews(file)
+    is_latents = container_kind(file) == "latents"
+    bands = _of_latents(file, picture) if is_latents else model_previews(file)
     sheet = contact_sheet([pixels for band in bands for pixels in band], len(bands[0]))
     with replacing(picture) as temporary:
         save_picture(temporary, sheet)
@@ -52,10 +53,14 @@ def model_previews(file: Path) -> np.ndarray:
     return strip
 
 
-def _of_latents(file: Path) -> list[list[np.ndarray]]:
+def _of_latents(file: Path, picture: Path) -> list[list[np.ndarray]]:
     with open_latents(file) as latents:
         rows = np.unique(np.linspace(0, len(latents) - 1, SHOWN).astype(int))
-        found = Pictures(latents, None).thumbnails(rows) if len(latents) else []
+        found = []
+        if len(latents):
+            pictures = Pictures(latents, None)
+            check_outputs([picture], [pictures.inputs])
+            found = pictures.thumbnails(rows)
     if not found:
         raise SourceError(f"no picture of {file} can be read", "have they moved?")
     return [[pixels for _, pixels in found]]

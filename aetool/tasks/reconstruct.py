@@ -1,5 +1,6 @@
 """Pictures through an autoencoder and back: as pictures, or as one array of raw numbers."""
 
+import threading
 import time
 from collections.abc import Callable
 from contextlib import ExitStack, closing
@@ -17,6 +18,7 @@ from aetool.inference.workplace import Workplace, workplace
 from aetool.storage.arrays import ArrayWriter
 from aetool.storage.checkpoint import Checkpoint, read_checkpoint
 from aetool.storage.shards import Shard
+from aetool.tasks.collisions import check_apart
 from aetool.tasks.encode import note_pages
 from aetool.tasks.grids import grid_sample, write_grid
 from aetool.tasks.outputs import (
@@ -128,6 +130,8 @@ def reconstruct_images(
         exclude=output_folder(out),
         empty_list=grid is None and not out.endswith(ARRAY_SUFFIX),
     )
+    if not out.endswith(ARRAY_SUFFIX):
+        check_apart(pictures, out, grid=grid)
     sample = grid_sample(len(pictures)) if grid else set()
     with held([grid], [source, pictures, checkpoint]), workplace(scheduler) as place:
         work = _Rebuilding(
@@ -193,6 +197,9 @@ def make_reconstructor(checkpoint: Checkpoint, precision: str, batch_size: int |
     return Engine(rebuild(checkpoint).model, precision=precision, batch_size=batch_size)
 
 
+_BUILDING = threading.Lock()
+
+
 class _Likely:
     """The likelihood of pictures under a model that is built where, and when, it is first asked."""
 
@@ -202,10 +209,11 @@ class _Likely:
 
     def estimate(self, position: int, original: np.ndarray, gaussian: np.ndarray) -> list[float]:
         """The evidence lower bound and the negative log-likelihood of a picture, in nats."""
-        if self._likelihood is None:
-            from aetool.inference.likelihood import Likelihood
+        with _BUILDING:  # asked by several writers at once
+            if self._likelihood is None:
+                from aetool.inference.likelihood import Likelihood
 
-            self._likelihood = Likelihood(self._stored, self._samples)
+                self._likelihood = Likelihood(self._stored, self._samples)
         elbo, bound = self._likelihood.estimate(position, original, *gaussian)
         return [elbo, -bound]
 

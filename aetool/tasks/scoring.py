@@ -7,7 +7,8 @@ from functools import cached_property
 import numpy as np
 
 from aetool.analysis.detectors import Detector
-from aetool.analysis.pixels import PixelScores
+from aetool.analysis.pixels import PixelCounts, PixelScores, count_pixels
+from aetool.errors import ImageError
 from aetool.images.source import Source
 from aetool.inference.prepare import prepare, restore_map
 from aetool.inference.stream import Item, Outputs, Predictor
@@ -52,13 +53,13 @@ class Scored:
         value: its score.
         pages: of its file.
         maps: of each of its tiles, where they are kept.
-        marked: its map and its mask, float32 and bool (h, w), where the mask is known.
+        pixels: what its mask says of its map, where the mask is known.
     """
 
     value: float
     pages: int
     maps: list[np.ndarray] | None
-    marked: tuple[np.ndarray, np.ndarray] | None
+    pixels: PixelCounts | None
 
 
 @dataclass
@@ -121,9 +122,11 @@ class Scoring:
             outputs = {name: row[None] for name, row in outputs.items()}
         scores, maps = measure(self.detector, inputs, outputs)
         maps = [each[self.judge.map] for each in maps]
-        marked = self._locate(i, maps) if self.heatmaps or self.masks else None
         value = self.judge.value(scores)
-        return Scored(value, item.payload, maps if self.keeps_maps else None, marked)
+        if np.isnan(value):
+            raise ImageError("its score is no number")
+        counts = self._locate(i, maps) if self.heatmaps or self.masks else None
+        return Scored(value, item.payload, maps if self.keeps_maps else None, counts)
 
     def whole(self, maps: list[np.ndarray], size: tuple[int, int]) -> np.ndarray:
         """The map of a picture of this size, float32 (height, width), from those of its tiles."""
@@ -138,14 +141,14 @@ class Scoring:
         ]
         return stitch(restored, boxes, size)
 
-    def _locate(self, i: int, maps: list[np.ndarray]) -> tuple[np.ndarray, np.ndarray] | None:
-        """Draw the map of a picture; give it with its mask."""
+    def _locate(self, i: int, maps: list[np.ndarray]) -> PixelCounts | None:
+        """Draw the map of a picture; count its pixels by its mask."""
         pixels = self.pictures.load(i, max_pixels=self.max_pixels).pixels
         whole = self.whole(maps, pixels.shape[:2])
         if self.heatmaps:
             self.heatmaps.write(self.pictures, i, whole, pixels)
         mask = self.masks.load(self.pictures, i, pixels.shape[:2]) if self.masks else None
-        return None if mask is None else (whole, mask)
+        return None if mask is None else count_pixels(whole, mask)
 
 
 class Tally:
@@ -177,8 +180,8 @@ class Tally:
         self.values[i] = scored.value
         if scored.pages > 1:
             self.several_pages.append(i)
-        if scored.marked:
-            self.pixels.add(*scored.marked)
+        if scored.pixels:
+            self.pixels.add(scored.pixels)
         if scored.maps:
             self.highest[i] = scored.maps
             if len(self.highest) > self._shown:

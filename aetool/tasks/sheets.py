@@ -8,13 +8,14 @@ from pathlib import Path
 import numpy as np
 
 from aetool.analysis.groups import Grouping
-from aetool.errors import Failure, ImageError, SourceError
+from aetool.errors import Failure, ImageError, SourceError, UsageError
 from aetool.images.samples import to_uint8
 from aetool.images.source import Source, open_source
 from aetool.images.write import save_picture
 from aetool.plots.sheets import TILE, contact_sheet
 from aetool.storage.atomic import replacing
 from aetool.storage.latents import Latents
+from aetool.tasks.inputs import Inputs
 
 SHEET_PICTURES = 100
 SHEET_BORDERLINE = 20
@@ -73,6 +74,11 @@ class Pictures:
                 found.append((row, self.thumbnail(row)))
         return found
 
+    @property
+    def inputs(self) -> Source:
+        """All that could be shown."""
+        return self._source
+
     def name(self, row: int) -> str:
         return self._names[row]
 
@@ -108,6 +114,18 @@ def _positions(source: Source, latents: Latents) -> np.ndarray:
     if not latents.precision and (found < 0).all() and len(source) == len(wanted):
         found = np.arange(len(wanted))
     return found
+
+
+def check_sheets(folder: Path, pictures: Pictures) -> None:
+    """Refuse a folder where a picture has the name of a sheet.
+
+    Raises:
+        UsageError: for that.
+    """
+    inputs = Inputs(pictures.inputs)
+    for path in folder.iterdir() if folder.is_dir() else ():
+        if _SHEET_NAME.fullmatch(path.name) and inputs.holds(path):
+            raise UsageError(f"{path} is read: a sheet would replace it", "name another folder")
 
 
 def write_sheets(

@@ -2,6 +2,7 @@
 
 import hashlib
 from collections.abc import Callable
+from contextlib import ExitStack
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -14,7 +15,7 @@ from aetool.images.source import Source, open_source
 from aetool.storage.atomic import locked, remove_stale
 from aetool.storage.checkpoint import Checkpoint, read_checkpoint
 from aetool.tasks.outputs import check_drawing, check_outputs
-from aetool.tasks.plan import Plan, difference
+from aetool.tasks.plan import Plan, continued, difference
 from aetool.training.state import read_document, unpack
 from aetool.training.team import seat
 
@@ -115,7 +116,8 @@ def train_model(
         )
     if output.is_dir():
         raise OutputError(f"cannot write {output}: it is a folder", "name a file in it")
-    check_outputs((output, plot, log), (source,), models=(output,))
+    outputs = (output, plot, log)
+    check_outputs(outputs, (source, *_others(plan)), models=(output,))
     check_drawing(plot, "--plot", source)
     if plot is not None:
         from aetool.plots.style import check_figure_path  # matplotlib, only where it is wanted
@@ -130,11 +132,20 @@ def train_model(
             f"over {place.count} processes",
             f"take a multiple of {place.count}",
         )
-    with locked(output, part=place.part):
+    with ExitStack() as stack:
+        stack.enter_context(locked(output, part=place.part))
+        if preview and not place.part:
+            stack.enter_context(locked(preview))
         remove_stale(running)
         if not resume and not overwrite:
             _refuse_existing(output, running)
+        if resume and plan.settings.stages and running.exists():
+            described = read_checkpoint(running, weights=False).metadata
+            plan = continued(plan, described["training"]["options"])
         pictures = open_source(source, exclude=preview)
+        if any(path is not None and path.exists() for path in outputs):
+            reads = (pictures, *map(open_source, _others(plan)))
+            check_outputs(outputs, reads, models=(output,))
         options = {**plan.options(), "init": str(init) if init else None}
         if max_pixels != MAX_PIXELS:
             options["max_pixels"] = max_pixels
@@ -208,15 +219,21 @@ def _resumable(output: Path, running: Path, options: dict, digest: str) -> Check
 
 def data_digest(pictures: Source, plan: Plan) -> str:
     """Of all that is looked at: the pictures, and targets or validation from other sources."""
+    others = [open_source(other) for other in _others(plan)]
+    if not others:
+        return pictures.digest()
+    every = pictures.digest() + "".join(other.digest() for other in others)
+    return hashlib.sha256(every.encode()).hexdigest()
+
+
+def _others(plan: Plan) -> list[str]:
+    """Targets and validation pictures from other SOURCEs."""
     others = []
     if plan.target is not None and plan.target not in SIDES:
         others.append(plan.target)
     if plan.held_out_fraction is None:
         others.append(plan.validation)
-    if not others:
-        return pictures.digest()
-    every = pictures.digest() + "".join(open_source(other).digest() for other in others)
-    return hashlib.sha256(every.encode()).hexdigest()
+    return others
 
 
 def _nothing_left(before: Checkpoint, plan: Plan) -> bool:

@@ -31,7 +31,8 @@ from aetool.tasks.plan import AB_LOSSES, Plan
 from aetool.tasks.preview import Preview, plot_curves
 from aetool.tasks.train import Listeners, TrainResult, running_path
 from aetool.tasks.training_data import load_data, make_pair
-from aetool.tasks.training_log import Events, write_log
+from aetool.tasks.training_events import Events
+from aetool.tasks.training_log import write_log
 from aetool.tasks.training_record import (
     FORMAT_VERSION,
     describe_outputs,
@@ -197,6 +198,7 @@ class TrainingRun:
         if preview:
             shown = self.data.held_out or self.data.pictures
             previews = Preview(preview, shown, self.pair, self.plan, self.arrays, self.data.size)
+            previews.forget(self.state.epoch)
         events = Events(tensorboard) if tensorboard else None
         if events and find_spec("tensorboard") is None:
             self.listeners.note(

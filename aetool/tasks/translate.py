@@ -19,6 +19,7 @@ from aetool.inference.stream import Item, Outputs, Progress
 from aetool.inference.workplace import workplace
 from aetool.storage.checkpoint import Checkpoint, read_checkpoint
 from aetool.storage.shards import Shard
+from aetool.tasks.collisions import check_apart
 from aetool.tasks.encode import note_pages
 from aetool.tasks.grids import grid_sample, write_grid
 from aetool.tasks.outputs import (
@@ -126,10 +127,11 @@ def translate_images(
     inputs = _Inputs(pictures, stored, edge_inputs, target, max_pixels)
     check_drawing(grid, "--grid", source, out)
     if inputs.targets is not None:
-        check_drawing(out and Path(out), "OUT", target)
+        check_drawing(out and Path(out), "OUT", target, among="the targets")
         check_outputs([out, grid], [target, inputs.targets])
     if note and inputs.edges_seen and not edge_inputs:
         note("the model was trained on edges: unless these are, add --edges")
+    check_apart(pictures, out, grid=grid)
     sample = grid_sample(len(pictures)) if grid else set()
     shown: dict[int, tuple[np.ndarray | None, ...]] = {}
     scores: dict[int, tuple[float, float]] = {}  # l1, psnr
@@ -159,6 +161,7 @@ def translate_images(
                     checkpoint=checkpoint,
                     overwrite=overwrite or evaluate,
                     shard=shard,
+                    kept=inputs.targets,
                 )
             )
             wanted = set(results.todo)
