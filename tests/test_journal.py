@@ -82,3 +82,21 @@ def test_nothing_is_cut_off_a_file_that_is_another_thing(tmp_path, name, before)
     with pytest.raises(OutputError, match="other columns"):
         Journal(tmp_path / name, HEADER)
     assert (tmp_path / name).read_bytes() == before
+
+
+@pytest.mark.parametrize("odd", ['"a.png', '"a"x.png', '"# a note'])
+def test_a_stray_quotation_mark_costs_no_rows(tmp_path, odd):
+    path = tmp_path / "t.csv"
+    write(path, *((f"{name}.png", 1.0) for name in "abcd"))
+    before = path.read_text().replace("b.png", odd)
+    path.write_text(before)
+    with pytest.raises(OutputError, match="a quotation mark in row 3 is one too many"):
+        Journal(path, HEADER)
+    assert path.read_text() == before
+
+
+def test_a_quotation_mark_inside_a_cell_is_a_character(tmp_path):
+    path = tmp_path / "t.csv"
+    write(path, *((f"{name}.png", 1.0) for name in "abcd"))
+    path.write_text(path.read_text().replace("b.png", 'b"b.png'))
+    assert [row[0] for row in write(path)] == ["a.png", 'b"b.png', "c.png", "d.png"]

@@ -2,6 +2,7 @@
 
 import difflib
 import errno
+import io
 import os
 import re
 import signal
@@ -111,6 +112,17 @@ for module in (
     app.command(name, cls=Command, **settings)(function)
 
 
+class Closed(io.FileIO):
+    """Standard output that the caller has closed: a result that goes there is lost."""
+
+    buffer = property(lambda self: self)
+
+    def write(self, data: object) -> int:
+        raise AetoolError("standard output is closed", "name a file: -o FILE")
+
+    writelines = write
+
+
 class Terminated(KeyboardInterrupt):
     """SIGTERM or SIGHUP: whatever puts work in safety on Ctrl-C does so for these as well."""
 
@@ -122,7 +134,8 @@ def _terminate(signum: int, frame: FrameType | None) -> None:
 def main() -> None:
     """Run the command line: errors and signals end in one line and a status, bugs stay bugs."""
     # A stream the caller has closed (2>&-) is None here, and print would fall back to the other.
-    sys.stdout = sys.stdout or open(os.devnull, "w")  # noqa: SIM115
+    sys.stdin = sys.stdin or open(os.devnull)  # noqa: SIM115
+    sys.stdout = sys.stdout or Closed(os.open(os.devnull, os.O_RDONLY), "w")
     sys.stderr = sys.stderr or open(os.devnull, "w")  # noqa: SIM115
     silence_tensorflow()
     for signum in (signal.SIGTERM, signal.SIGHUP):

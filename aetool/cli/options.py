@@ -183,7 +183,7 @@ QuietOpt = Annotated[
 ]
 VerboseOpt = Annotated[
     bool,
-    Option("--verbose", "-v", help="Say more.", rich_help_panel=REPORT_PANEL),
+    Option("--verbose", "-v", help="Say all that --json would.", rich_help_panel=REPORT_PANEL),
 ]
 
 # What `train` alone takes, kept here for its length.

@@ -60,7 +60,7 @@ class Output:
     Args:
         json: print the result as one JSON object on standard output.
         quiet: say nothing but errors.
-        verbose: say what `detail` has to tell.
+        verbose: with the summary say all that --json would.
     """
 
     def __init__(self, *, json: bool = False, quiet: bool = False, verbose: bool = False):
@@ -93,12 +93,7 @@ class Output:
     def note(self, text: str) -> None:
         """Say something in passing on standard error."""
         if not self.quiet:
-            self._print(text)
-
-    def detail(self, text: str) -> None:
-        """Say something on standard error that only --verbose asks for."""
-        if self.verbose:
-            self.note(text)
+            self._print("\n".join(map(printable, text.split("\n"))))
 
     def failed(self, failure: Failure) -> None:
         """Name an input that was left out, whatever is hidden."""
@@ -143,7 +138,9 @@ class Output:
         with bars.Progress(*columns, console=console, transient=True) as progress:
             task = progress.add_task(title, total=None)
             # A note scrolls by above the bar instead of tearing it.
-            self._print = lambda text: console.print(text, markup=False, soft_wrap=True)
+            self._print = lambda text: console.print(
+                text, markup=False, emoji=False, soft_wrap=True
+            )
             try:
                 yield lambda done, total: progress.update(task, completed=done, total=total)
             finally:
@@ -176,13 +173,24 @@ class Output:
             self.failed(failure)
         if self.json:
             print(to_json(result))
-        elif summary:
-            self.note(summary)
+        else:
+            if self.verbose:
+                self._tell(result)
+            if summary:
+                self.note(summary)
         total = len(failed) + getattr(result, "read", 0) + getattr(result, "skipped", 0)
         if not exit_status and not allow_failures.permits(len(failed), total):
             exit_status = 1
         if exit_status:
             raise typer.Exit(exit_status)
+
+
+    def _tell(self, result: object) -> None:
+        """Every figure of a result, a line each."""
+        for name, value in _plain(result).items():
+            if name != "failed" and value is not None:
+                shown = value if isinstance(value, str) else json_format.dumps(value)
+                self.note(f"{name.replace('_', ' ')}: {shown}")
 
 
 def to_json(result: object) -> str:

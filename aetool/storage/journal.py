@@ -1,6 +1,7 @@
 """A table that grows run by run: what is in it stays, whatever ends a run."""
 
 import contextlib
+import csv
 import json
 import os
 from collections.abc import Iterable, Iterator, Sequence
@@ -82,15 +83,36 @@ class Journal:
         return isinstance(row, dict) and tuple(row) == self._header
 
     def _whole(self) -> int:
-        """Bytes up to the end of the last whole row; a line end inside quotes ends none."""
-        end = position = quotes = 0
-        encoded = not encode_header(self._path, self._header)  # JSON has no line end in a string
-        with open(self._path, "rb") as stream:
+        """Bytes up to the end of the last whole row; a line end inside quotes ends none.
+
+        Raises:
+            OutputError: more than one row would be cut off, for a quotation that nobody closed.
+        """
+        end = position = 0
+        complete = False
+
+        def lines() -> Iterator[str]:
+            nonlocal position, complete
             for line in stream:
-                position += len(line)
-                quotes += 0 if encoded else line.count(b'"')
-                if line.endswith(b"\n") and quotes % 2 == 0:
-                    end = position
+                position, complete = position + len(line), line.endswith(b"\n")
+                yield line.decode("latin-1")
+
+        # JSON has no line end in a string.
+        encoded = not encode_header(self._path, self._header)
+        with open(self._path, "rb") as stream:
+            rows = lines() if encoded else csv.reader(lines(), strict=True)
+            number = 0
+            try:
+                for number, _ in enumerate(rows, start=1):
+                    end = position if complete else end
+            except csv.Error as error:  # torn within quotes, unless whole rows follow
+                stream.seek(end)
+                rest = stream.read().decode("latin-1").split("\n")[1:-1]
+                if any(len(row) == len(self._header) for row in csv.reader(rest)):
+                    raise OutputError(
+                        f"{self._path}: a quotation mark in row {number + 1} is one too many",
+                        "mend it, or name a new file",
+                    ) from error
         return end
 
     @contextlib.contextmanager
