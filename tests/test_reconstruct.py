@@ -14,7 +14,7 @@ from aetool.errors import FormatError
 from aetool.images.decode import fit
 from aetool.images.quality import mse, psnr, ssim
 from aetool.images.source import open_source
-from aetool.inference.prepare import frames, restore, restore_whole
+from aetool.inference.prepare import frames, restore
 from aetool.storage.arrays import ArrayWriter
 from aetool.storage.checkpoint import read_checkpoint, write_checkpoint
 from aetool.tasks.reconstruct import reconstruct_images
@@ -149,6 +149,3 @@ def test_restoring_undoes_fitting(how, size):
     assert how == "crop" or restored.shape == size
     difference = np.abs(restored - pixels[top:bottom, left:right])
     assert difference[2:-2, 2:-2].max() <= 4
-    whole = restore_whole(fitted, size, how)
-    assert whole.shape == size
-    assert np.count_nonzero(whole) == restored.size

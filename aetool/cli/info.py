@@ -109,7 +109,7 @@ def _table(layers: list[dict]) -> Iterator[str]:
     if layers:
         yield "layers".ljust(26) + f"  {'type':19}{'shape':>13}{'parameters':>12}{'sees':>6}"
     for layer in layers:
-        shape = "x".join(map(str, layer["shape"] or ())) or "-"
+        shape = printable("x".join(map(str, layer["shape"] or ()))) or "-"
         sees = layer["receptive_field"] or "all"
         kind = printable(layer["type"])
         numbers = f"{kind:19}{shape:>13}{layer['parameters']:>12,}{sees:>6}"

@@ -184,7 +184,6 @@ class Output:
         if exit_status:
             raise typer.Exit(exit_status)
 
-
     def _tell(self, result: object) -> None:
         """Every figure of a result, a line each."""
         for name, value in _plain(result).items():

@@ -182,7 +182,9 @@ def _choose(arrays: Mapping, path: Path, split: str | None) -> list[Part]:
     for key in chosen:
         label_key = labels.get(roles[key].split)
         try:
-            label_values = None if label_key in (None, key) else np.asarray(arrays[label_key])
+            label_values = None if label_key in (None, key) else arrays[label_key]
+            if label_values is not None and label_values.size <= len(arrays[key]):  # or none at all
+                label_values = np.asarray(label_values)
         except OSError as error:
             raise SourceError(f"{path}: the labels in {label_key} are damaged") from error
         parts.append(Part(key, arrays[key], label_values))

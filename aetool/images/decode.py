@@ -87,7 +87,7 @@ def decode(
     with _opened(data) as file, _damage_reported(file), _pillow_limit(max_pixels):
         image = _identify(file)
         if image is not None:
-            _check_size(image.size, max_pixels)
+            check_size(image.size, max_pixels)
         deep = _read_deep(file, max_pixels) if image is None or _is_deep(image) else None
         if image is None:
             if deep is None:
@@ -205,7 +205,7 @@ def _too_large() -> ImageError:
     return ImageError("larger than the pixel limit", hint="--max-pixels raises the limit")
 
 
-def _check_size(size: tuple[int, int], max_pixels: int) -> None:
+def check_size(size: tuple[int, int], max_pixels: int) -> None:
     if min(size) < 1:
         raise ImageError("no pixels")
     if size[0] * size[1] > max_pixels:
@@ -248,7 +248,7 @@ def _read_deep(file: BinaryIO, max_pixels: int) -> DeepTiff | None:
     from aetool.images.tiff import read_deep
 
     file.seek(0)
-    return read_deep(file, lambda size: _check_size(size, max_pixels))
+    return read_deep(file, lambda size: check_size(size, max_pixels))
 
 
 def _frames(image: Image.Image, file: BinaryIO) -> int:

@@ -12,7 +12,7 @@ import numpy as np
 
 from aetool.errors import ImageError, SourceError
 from aetool.images import arrays, listing, sets
-from aetool.images.decode import MAX_PIXELS, Picture, decode
+from aetool.images.decode import MAX_PIXELS, Picture, check_size, decode
 
 
 class Pictures(Protocol):
@@ -109,6 +109,7 @@ class Rows:
 
     def load(self, row: int, max_pixels: int, reduce_to: tuple[int, int] | None) -> Picture:
         part, row = self._find(row)
+        check_size(part.pixels.shape[2:0:-1], max_pixels)
         return Picture(arrays.picture_pixels(part.pixels, row), "ARRAY", None, None, 1)
 
     def fingerprint(self, row: int) -> bytes:
@@ -145,6 +146,7 @@ class LooseRows:
         pixels = self._rows[row][1]
         if pixels is None:
             raise ImageError("damaged: this part of the file cannot be read")
+        check_size(pixels.shape[2:0:-1], max_pixels)
         return Picture(arrays.picture_pixels(pixels, 0), "ARRAY", None, None, 1)
 
     def fingerprint(self, row: int) -> bytes:

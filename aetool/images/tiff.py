@@ -17,6 +17,7 @@ _COLOURS = {
     tifffile.PHOTOMETRIC.MINISBLACK: 1,
     tifffile.PHOTOMETRIC.RGB: 3,
 }
+_MOST_SAMPLES = 5
 _ALPHA = (tifffile.EXTRASAMPLE.ASSOCALPHA, tifffile.EXTRASAMPLE.UNASSALPHA)
 
 
@@ -39,7 +40,8 @@ def read_deep(file: BinaryIO, check_size: Callable[[tuple[int, int]], None]) -> 
         colours = _COLOURS.get(page.photometric)
         if colours is None or page.dtype is None or page.dtype.kind not in "buif":
             return None
-        if page.axes not in ("YX", "YXS", "SYX"):
+        # The limit is one of pixels: a picture of many bands would take many times its memory.
+        if page.axes not in ("YX", "YXS", "SYX") or page.samplesperpixel > _MOST_SAMPLES:
             return None
         try:
             samples = page.asarray()

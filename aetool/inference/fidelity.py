@@ -1,7 +1,5 @@
 """How near the engine's bfloat16 comes to float32 with a model's own weights."""
 
-from dataclasses import replace
-
 import numpy as np
 
 from aetool.inference.engine import Engine
@@ -23,7 +21,7 @@ def measure_fidelity(checkpoint: Checkpoint, images: np.ndarray) -> dict:
         model's outputs, where the peak is that output's range in float32; `pictures`, n.
     """
     precise, fast = (
-        Engine(rebuild(replace(checkpoint)).model, precision=name, batch_size=len(images))
+        Engine(rebuild(checkpoint).model, precision=name, batch_size=len(images))
         for name in ("float32", "bfloat16")
     )
     exact, near = precise.predict(images), fast.predict(images)

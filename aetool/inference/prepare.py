@@ -75,17 +75,6 @@ def restore(pixels: np.ndarray, picture: tuple[int, int], how: str) -> np.ndarra
     return np.asarray(Image.fromarray(part).resize(size, Image.Resampling.BICUBIC))
 
 
-def restore_whole(pixels: np.ndarray, picture: tuple[int, int], how: str) -> np.ndarray:
-    """As `restore`, with zeros where a "crop" kept the network from seeing."""
-    part = restore(pixels, picture, how)
-    if part.shape[:2] == tuple(picture):
-        return part
-    top, left, bottom, right = frames(picture, pixels.shape[:2], how)[0]
-    whole = np.zeros((*picture, *pixels.shape[2:]), np.uint8)
-    whole[top:bottom, left:right] = part
-    return whole
-
-
 def restore_map(
     values: np.ndarray, picture: tuple[int, int], network: tuple[int, int], how: str
 ) -> np.ndarray:

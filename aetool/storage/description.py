@@ -77,7 +77,7 @@ def _is(*types: type) -> Callable[[object], bool]:
 
 
 def _number(low: float, high: float) -> Callable[[object], bool]:
-    return lambda value: _is(int, float)(value) and math.isfinite(value) and low <= value <= high
+    return lambda value: _is(int, float)(value) and low <= value <= high  # and so it is finite
 
 
 def _whole(low: int, high: int) -> Callable[[object], bool]:
@@ -112,11 +112,15 @@ _RULES: dict[str, Callable[[object], bool]] = {
     "preprocessing.fit": lambda value: value in _FITS,
     "preprocessing.background": _number(0, 1),
     "preprocessing.edges": _is(dict, type(None)),
-    "output": _all(_is(dict)),
+    "model.classes": _whole(1, 1 << 20),
+    "output": lambda value: _all(_is(dict))(value) and len(value) > 0,
     "output.*.name": _is(str),
     "output.*.range": lambda value: value is None or _RANGE(value),
     "output.*.decoding": _is(str, type(None)),
     "output.*.temperature": _number(1e-6, 1e6),
+    "output.*.saturation": _number(0, 1e6),
+    "output.*.scale": _number(-1e6, 1e6),
+    "output.*.rebalancing": _number(-1e3, 1e3),
     "classes": _all(_is(str)),
     "training": _is(dict),
     "training.only": _all(_is(str)),

@@ -81,7 +81,7 @@ def check_writer(path: Path) -> None:
     Raises:
         MissingExtra: it is not.
     """
-    if path.suffix == ".parquet":
+    if path.suffix.lower() == ".parquet":
         from aetool.storage import parquet
 
         parquet.library(f"writing {path}")

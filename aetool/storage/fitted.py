@@ -55,8 +55,11 @@ def read_fitted(path: Path, kind: str) -> Fitted:
         FormatError: missing, foreign, of another kind, newer, truncated or damaged.
     """
     with open_container(path, kind) as file:
-        texts = [read_text(file, name) for name in ("method", "checkpoint")]
-        arrays = read_arrays(file, array_paths(file))
+        try:
+            texts = [read_text(file, name) for name in ("method", "checkpoint")]
+            arrays = read_arrays(file, array_paths(file))
+        except (OSError, RuntimeError) as error:  # how h5py reports a broken HDF5 structure
+            raise damaged(str(path), "its HDF5 structure is broken") from error
     for name, values in arrays.items():
         if not np.isfinite(values).all():
             raise damaged(str(path), f"{name} holds a value that is not a finite number")

@@ -116,6 +116,7 @@ def _listed(text: str) -> list[str]:
         data = Path(text[1:]).read_bytes()
     except OSError as error:
         raise FormatError(f"cannot read {text}: {os.strerror(error.errno).lower()}") from error
+    data = data.removeprefix(b"\xef\xbb\xbf")  # the mark that some editors begin a text with
     lines = data.split(b"\0") if b"\0" in data else data.splitlines()
     names = [os.fsdecode(line) for line in lines if line.strip()]
     if not names:
@@ -139,6 +140,8 @@ def _place(parts: Sequence[Latents]) -> tuple[str, list[str]]:
     if len(set(sources)) == 1:
         return sources[0], [path for part in parts for path in part.paths]
     root = os.path.commonpath(sources) if all(map(os.path.isabs, sources)) else ""
+    if os.path.isfile(root):  # splits of one file, whose rows are named alike in the whole of it
+        return root, [path for part in parts for path in part.paths]
     paths = []
     for part in parts:
         below = os.path.relpath(part.source, root) if root else part.source

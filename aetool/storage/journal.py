@@ -101,16 +101,17 @@ class Journal:
         encoded = not encode_header(self._path, self._header)
         with open(self._path, "rb") as stream:
             rows = lines() if encoded else csv.reader(lines(), strict=True)
-            number = 0
+            number = 1
             try:
-                for number, _ in enumerate(rows, start=1):
+                for _ in rows:
+                    number += 1
                     end = position if complete else end
             except csv.Error as error:  # torn within quotes, unless whole rows follow
                 stream.seek(end)
                 rest = stream.read().decode("latin-1").split("\n")[1:-1]
                 if any(len(row) == len(self._header) for row in csv.reader(rest)):
                     raise OutputError(
-                        f"{self._path}: a quotation mark in row {number + 1} is one too many",
+                        f"{self._path}: a quotation mark in row {number} is one too many",
                         "mend it, or name a new file",
                     ) from error
         return end

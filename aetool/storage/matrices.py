@@ -117,7 +117,10 @@ def read_parquet(path: Path, name: str) -> Matrix:
     if index is not None:
         if not all(isinstance(position, int) for position in index):
             raise FormatError(f"{name} has an index that is no column of whole numbers")
-        index = np.asarray(index, np.int64)
+        try:
+            index = np.asarray(index, np.int64)
+        except OverflowError as error:
+            raise FormatError(f"{name} has an index that is larger than any row") from error
     paths = columns.get("path", _numbered(len(features)))
     return _described(name, features, paths, columns.get("label"), index, about)
 
@@ -147,11 +150,11 @@ def _described(
     given = about.get("class_names")
     lists = (list, tuple)
     if (
-        not all(isinstance(text, str) for text in texts + list(given or ()))
+        not isinstance(given, (*lists, type(None)))
+        or not all(isinstance(text, str) for text in texts + list(given or ()))
         or not isinstance(shape, lists)
         or not all(isinstance(side, int) for side in shape)
         or math.prod(shape) != math.prod(features.shape[1:])
-        or not isinstance(given, (*lists, type(None)))
     ):
         raise FormatError(f"{name} is damaged: its description makes no sense", "make it again")
     codes, class_names = None, ()
@@ -240,9 +243,13 @@ def _choose(members: set[str], name: str) -> tuple[str, str | None]:
 
 
 def _label_column(labels: np.ndarray, name: str) -> list[str]:
-    if labels.dtype.kind not in "iubUS" or labels.size != len(labels):
+    if labels.dtype.kind not in "iubUS" or not labels.ndim or labels.size != len(labels):
         raise FormatError(f"{name} holds labels of type {labels.dtype}, shape {labels.shape}")
-    return [v.decode() if isinstance(v, bytes) else str(v) for v in labels.ravel().tolist()]
+    values = labels.ravel().tolist()
+    return [
+        value.decode("utf-8", "surrogateescape") if isinstance(value, bytes) else str(value)
+        for value in values
+    ]
 
 
 def _encode_labels(

@@ -98,7 +98,7 @@ def read_columns(path: Path, name: str, folder: Path) -> tuple[np.ndarray, dict,
                     for column in known:
                         columns[column] += batch.column(column).to_pylist()
             about = _description(schema, name)
-    except (pyarrow.ArrowException, OSError) as error:
+    except (pyarrow.ArrowException, OSError, KeyError) as error:
         reason = str(error).splitlines()[0] if str(error) else "it ends early"
         raise FormatError(f"{name} is no Parquet file of latents: {reason}") from error
     for column in {"path", "label"} & set(known):
@@ -156,7 +156,7 @@ def _width(pyarrow: ModuleType, file, numbers: list[str], name: str) -> int:
     kind = file.schema_arrow.field("features").type
     if pyarrow.types.is_fixed_size_list(kind):
         return kind.list_size
-    if not pyarrow.types.is_list(kind):
+    if not (pyarrow.types.is_list(kind) or pyarrow.types.is_large_list(kind)):
         raise FormatError(f"{name} has a column features of {kind}, not of lists of numbers")
     first = next(file.iter_batches(1, columns=numbers), ())
     if not len(first) or not first.column(0)[0].is_valid:

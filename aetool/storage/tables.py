@@ -20,7 +20,8 @@ JSON_LINES = ".jsonl"
 def write_table(path: Path | None, header: Sequence[str], rows: Iterable[Sequence]) -> None:
     r"""Write a table as CSV: UTF-8, a comma between cells, "\n" after each row.
 
-    Under a name that ends in .jsonl it is JSON lines instead: an object a row, unknown values null.
+    Under a name that ends in .jsonl it is JSON lines instead: an object a row; unknown and infinite
+    values are null.
 
     Floats are written with the fewest digits that give back the same float32; True and False as 1
     and 0; None and NaN as an empty cell. Cells with commas, quotes or line ends are quoted. Names
@@ -123,21 +124,24 @@ def _is_json(path: Path | None) -> bool:
 def _json_lines(header: Sequence[str], rows: Iterable[Sequence]) -> Iterator[bytes]:
     for row in rows:
         values = (_json_value(value) for value in row)
-        yield json.dumps(dict(zip(header, values, strict=True))).encode("ascii") + b"\n"
+        row = dict(zip(header, values, strict=True))
+        yield json.dumps(row, allow_nan=False).encode("ascii") + b"\n"
 
 
 def _json_value(value: object) -> object:
     if isinstance(value, bool | np.bool_):
         return bool(value)
     if isinstance(value, float | np.floating):
-        return None if math.isnan(value) else _shortest(value)
+        return _shortest(value) if math.isfinite(value) else None
     return int(value) if isinstance(value, np.integer) else value
 
 
 def _shortest(value: float) -> float:
     """The number with the fewest digits that give back the same float32."""
     # NumPy finds the digits; Python's repr, unlike NumPy's, writes them alike in every version.
-    return float(str(np.float32(value)))
+    with np.errstate(over="ignore"):
+        short = np.float32(value)
+    return float(str(short)) if np.isfinite(short) else float(value)
 
 
 def _lines(header: Sequence[str], rows: Iterable[Sequence]) -> Iterator[bytes]:

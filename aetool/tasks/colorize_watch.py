@@ -116,7 +116,8 @@ def colorize_arrivals(
             ended_by = stop.args[0] if stop.args else signal.SIGINT
     done, seconds = painter.finished, monotonic() - started
     failed = list(painter.failed.values())
-    return ColorizeResult(done, done, painter.skipped, failed, seconds), int(ended_by)
+    each = seconds / done if done else None
+    return ColorizeResult(done, done, painter.skipped, failed, seconds, each), int(ended_by)
 
 
 class _Painter:

@@ -49,8 +49,10 @@ def load_model(path: Path) -> tuple[Model, Fitted]:
         names |= {"weights", "factors", "mean"} | (arrays.keys() & {"axes", "directions"})
     if method == "manifold":
         names |= {"anchors", "positions"}
-    if method not in METHODS or not names <= arrays.keys() or arrays["means"].ndim != 2:
+    if method not in METHODS or not names <= arrays.keys():
         raise damaged(str(path), "it is no clustering that this version knows")
+    if arrays["means"].ndim != 2 or 0 in arrays["means"].shape:
+        raise damaged(str(path), f"means has shape {arrays['means'].shape}")
     k, dimensions = arrays["means"].shape
     if method == "kmeans":
         shapes = {}

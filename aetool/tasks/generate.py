@@ -297,7 +297,8 @@ def _coordinates(text: str) -> np.ndarray | None:
         UsageError: a number that is not finite.
     """
     try:
-        numbers = np.array([float(part) for part in text.split(",")], np.float32)
+        with np.errstate(over="ignore"):  # refused below
+            numbers = np.array([float(part) for part in text.split(",")], np.float32)
     except ValueError:
         return None
     if not np.isfinite(numbers).all():

@@ -39,7 +39,11 @@ class Masks:
         places = [self._folder / name.parent, self._folder / name.parent.name]
         for path in (place / f"{name.stem}_mask.png" for place in places):
             if path.exists():
-                values = to_unit(decode(path).pixels)
+                try:
+                    values = to_unit(decode(path).pixels)
+                except (ImageError, OSError) as error:
+                    why = getattr(error, "message", None) or error.strerror.lower()
+                    raise ImageError(f"its mask {path}: {why}") from error
                 mask = (values if values.ndim == 2 else values.mean(axis=-1)) > 0.5
                 if mask.shape != size:
                     raise ImageError(f"its mask {path} is {mask.shape}, not {size}")

@@ -1,5 +1,6 @@
 """Contact sheets of clusters: the pictures behind latents, opened again."""
 
+import os
 import re
 from collections.abc import Callable
 from contextlib import suppress
@@ -39,7 +40,7 @@ class Pictures:
     def __init__(self, latents: Latents, images: str | None):
         hint = "say where they are with --images ROOT"
         root = images or latents.source
-        if root in ("", "-", "standard input"):
+        if root in ("", "-", "standard input") or (not images and not _may_be_read(root)):
             raise SourceError("the latents do not say where their pictures are", hint)
         try:
             self._source: Source = open_source(root)
@@ -92,6 +93,13 @@ class Pictures:
         if position < 0:
             raise ImageError(f"not in {self._source.root}")
         return self._source, position
+
+
+def _may_be_read(root: str) -> bool:
+    """Whether a file may send its reader there: not to a list, a device or a pipe."""
+    if root.startswith("@") or "\0" in root:
+        return False
+    return os.path.isfile(root) or os.path.isdir(root) or not os.path.exists(root)
 
 
 def _positions(source: Source, latents: Latents) -> np.ndarray:
