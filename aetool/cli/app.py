@@ -36,7 +36,7 @@ from aetool.cli.completion import complete_at_once
 from aetool.cli.help import Command, Group, paragraphs
 from aetool.cli.output import printable
 from aetool.cli.silence import silence_tensorflow
-from aetool.errors import AetoolError
+from aetool.errors import AetoolError, UsageError
 
 # What the system refuses a user: no room, no right, no such place. Other OSErrors are bugs.
 REFUSALS = {
@@ -154,6 +154,8 @@ def run(arguments: list[str]) -> int:
         if not arguments:
             _invoke(command, ["--help"])
             return 2
+        if "" in arguments:
+            raise UsageError("an argument is empty", "is a variable of the shell not set?")
         return _invoke(command, arguments)
     except AetoolError as error:
         return _report(error.message, error.hint, error.exit_status)

@@ -5,6 +5,8 @@ convolutions, and oneDNN's automatic mixed precision then runs them in bfloat16.
 `predict` does neither.
 """
 
+import math
+import os
 from collections.abc import Iterator
 from contextlib import contextmanager
 
@@ -13,6 +15,7 @@ import numpy as np
 import tensorflow as tf
 from tensorflow.python.framework.convert_to_constants import convert_variables_to_constants_v2
 
+from aetool.errors import UsageError
 from aetool.inference.precision import resolve_precision
 
 _PIXELS_PER_BATCH = 2**18
@@ -43,6 +46,10 @@ class Engine:
         model: any Keras model with one image input.
         precision: "auto", "float32" or "bfloat16".
         batch_size: pictures a batch; by default chosen from the picture size.
+
+    Raises:
+        UsageError: two layers' values of such a batch do not fit into the machine's memory, and
+            TensorFlow would end the process.
     """
 
     def __init__(
@@ -51,6 +58,14 @@ class Engine:
         height, width, channels = model.input_shape[1:]
         self.input_shape = (height, width, channels)
         self.batch_size = batch_size or natural_batch_size(height, width)
+        values = keras.tree.flatten([layer.output for layer in model.layers])
+        largest = max(math.prod(value.shape[1:]) for value in values)
+        memory = os.sysconf("SC_PHYS_PAGES") * os.sysconf("SC_PAGE_SIZE")
+        if batch_size and 2 * batch_size * largest * np.float32().nbytes > memory:
+            raise UsageError(
+                f"--batch-size {batch_size} of {width}x{height} pixels does not fit in memory",
+                "leave it out: it is chosen from the size of the pictures",
+            )
         self.precision = resolve_precision(precision)
         self.output_names = tuple(model.output_names)
         self._model = model

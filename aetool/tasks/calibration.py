@@ -33,6 +33,8 @@ HELD_OUT = 5000
 FOLDS = 5
 PASSES = 2
 FEWEST = 2 * FOLDS
+# Of numbers that differ by less than this share of the largest, nothing but rounding is left.
+_ALIKE = 1e-6
 # Maps are drawn up to a reference that the highest place of this share of normals stays below.
 MAP_QUANTILE = 0.99
 
@@ -108,11 +110,16 @@ def calibrate_in_folds(
     normal pictures a little more normal still, so false alarms are no more than promised.
 
     Raises:
-        UsageError: there are too few pictures.
+        UsageError: there are too few pictures, or all are one.
     """
     sample = _sample(normals, _limits(checkpoint), seed)
     if sample.count < FEWEST:
         raise UsageError(f"{sample.count} pictures are too few to calibrate with; give {FEWEST}")
+    if np.ptp(sample.latents, axis=0).max() <= _ALIKE * np.abs(sample.latents).max():
+        raise UsageError(
+            f"the {sample.count} pictures are all alike: they do not show how normal ones differ",
+            "give pictures of several parts",
+        )
     fold = np.random.default_rng((seed, 3)).permutation(sample.count) % FOLDS
     names = (*available(checkpoint), *FITTED)
     limits = _limits(checkpoint)

@@ -32,6 +32,8 @@ from aetool.tasks.sheets import Pictures, check_sheets, write_sheets
 Progress = Callable[[int, int], None]
 
 HEADER = ("path", "label", "cluster", "distance")
+# With fewer the places on the map are not held together, and their distances have no limit.
+_LEAST_MAPPED = 5
 
 
 @dataclass(frozen=True, slots=True)
@@ -218,6 +220,10 @@ def _check_rows(count: int, k: int | None, method: str) -> None:
     if 0 < count < 3 and (k is None or method != "kmeans"):
         raise UsageError(
             f"{count} rows are too few to learn from", "say -k 1 and take --method kmeans"
+        )
+    if 0 < count < _LEAST_MAPPED and method == "manifold":
+        raise UsageError(
+            f"{count} rows are too few to draw a map of their neighbours", "take --method kmeans"
         )
 
 
