@@ -12,7 +12,7 @@ from pathlib import Path
 import pytest
 
 from aetool.errors import OutputError
-from aetool.storage.atomic import locked, remove_stale, replacing
+from aetool.storage.atomic import locked, remove_stale, replacing, replacing_folder
 
 
 def _mode(path: Path) -> int:
@@ -47,6 +47,27 @@ def test_an_error_leaves_the_old_file_and_nothing_else(tmp_path, error):
         raise error
     assert target.read_text() == "old"
     assert os.listdir(tmp_path) == ["model.h5"]
+
+
+@pytest.mark.parametrize("error", [PermissionError, KeyboardInterrupt])
+def test_a_folder_that_was_set_aside_comes_back(tmp_path, monkeypatch, error):
+    """The new one cannot be put in its place, or a signal comes between the two moves."""
+    folder, rename = tmp_path / "model", os.rename
+    folder.mkdir()
+    (folder / "old").write_text("kept")
+
+    def refuse(source, target):
+        if str(target) == str(folder) and not str(source).endswith(".old"):
+            raise error
+        rename(source, target)
+
+    monkeypatch.setattr(os, "rename", refuse)
+    with pytest.raises(error), replacing_folder(folder) as temporary:
+        (temporary / "new").touch()
+    assert [path.relative_to(tmp_path).as_posix() for path in tmp_path.rglob("*")] == [
+        "model",
+        "model/old",
+    ]
 
 
 def test_a_reader_of_the_old_file_keeps_it(tmp_path):

@@ -1,6 +1,7 @@
 """aetool cluster, end to end: table, scores, sheets, and what it refuses."""
 
 import base64
+import builtins
 import csv
 import io
 import json
@@ -316,6 +317,24 @@ def test_pictures_are_sorted_into_folders_and_again_after_a_change(aetool, anima
     words += ["--copy-as", "symlink"]
     assert aetool("cluster", latents, "-k", 1, *words).status == 0
     assert all(path.is_symlink() and path.exists() for path in links)
+
+
+def test_a_picture_that_cannot_be_read_stops_no_copy(aetool, animals, tmp_path, monkeypatch):
+    latents, root = animals
+    opened = builtins.open
+
+    def refuse(path, *args, **kwargs):
+        if str(path) == str(sorted(root.rglob("*.png"))[0]) and args == ("rb",):
+            raise PermissionError(13, "Permission denied")
+        return opened(path, *args, **kwargs)
+
+    monkeypatch.setattr(builtins, "open", refuse)
+    folder = tmp_path / "sorted"
+    words = ["-o", tmp_path / "c.csv", "--copy-to", folder, "--json"]
+    done = aetool("cluster", latents, "-k", 3, *words)
+    assert done.status == 1
+    assert [failure["reason"] for failure in done.json["failed"]] == ["permission denied"]
+    assert len(list(folder.rglob("*.png"))) == 11
 
 
 def test_a_name_that_leads_out_of_the_folder_is_refused(aetool, tmp_path):

@@ -5,7 +5,7 @@ import numpy as np
 import pytest
 from interrupted import assert_same_training, train_in_pieces
 
-from aetool.errors import UsageError
+from aetool.errors import TrainingError, UsageError
 from aetool.models import stacked_ae
 from aetool.models.build import build_model
 from aetool.storage.checkpoint import read_checkpoint
@@ -130,6 +130,15 @@ def test_more_epochs_are_the_whole_models(tmp_path, whole):
     assert result.epochs == 6
     again = train_model("sklearn:digits", tmp_path / whole.name, plan(epochs=3), resume=True)
     assert again.seconds == 0
+
+
+def test_stages_that_follow_from_the_epochs_do_not_grow_with_them(tmp_path):
+    output = tmp_path / "m.h5"
+    train_model("sklearn:digits", output, plan(epochs=1, stages=None))
+    result = train_model("sklearn:digits", output, plan(epochs=2, stages=None), resume=True)
+    assert result.epochs == 1 + 1 + 2
+    with pytest.raises(TrainingError, match="stages"):
+        train_model("sklearn:digits", output, plan(epochs=2, stages=(3,)), resume=True)
 
 
 def test_stages_are_checked_and_filled_in():

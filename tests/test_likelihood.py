@@ -1,11 +1,15 @@
 """Importance-weighted likelihoods against a model whose likelihood is known."""
 
+from concurrent.futures import ThreadPoolExecutor
+
+import keras
 import numpy as np
 import pytest
 from test_generate import write_vae
 
 from aetool.inference.likelihood import Likelihood
 from aetool.storage.checkpoint import read_checkpoint
+from aetool.tasks.reconstruct import _Likely
 
 
 def blind(tmp_path, bias):
@@ -60,6 +64,19 @@ def test_reconstruct_says_the_likelihood(aetool, tmp_path):
     assert few["nll"] == pytest.approx(-few["elbo"], rel=1e-6)
     assert many["nll"] < few["nll"]
     assert many["elbo"] == pytest.approx(few["elbo"], rel=0.02)
+
+
+def test_writers_that_ask_at_once_get_the_same_likelihood(tmp_path):
+    stored = read_checkpoint(write_vae(tmp_path / "vae.h5"))
+    before = keras.layers.Layer.add_weight
+    likely = _Likely(stored, 3)
+    model = stored.metadata["model"]
+    picture = np.zeros((*model["size"], model["channels"]), np.float32)
+    gaussian = np.zeros((2, model["latent_dim"]), np.float32)
+    with ThreadPoolExecutor(4) as writers:
+        found = list(writers.map(lambda _: likely.estimate(0, picture, gaussian), range(8)))
+    assert all(each == found[0] for each in found) and np.isfinite(found[0]).all()
+    assert keras.layers.Layer.add_weight is before
 
 
 def test_only_a_variational_model_has_a_likelihood(aetool, tmp_path):

@@ -90,6 +90,16 @@ def test_of_very_many_points_a_sample_is_drawn(monkeypatch):
     assert len(figure.axes[0].collections[0].get_offsets()) == 3_500
 
 
+def test_a_picture_of_a_class_that_was_not_drawn_has_its_frame(monkeypatch):
+    monkeypatch.setattr(module, "DRAWN_POINTS", 50)
+    rows, _ = points(100)
+    labels = np.zeros(100, int)
+    for rare in range(100):
+        labels[:] = 0
+        labels[rare] = 1
+        scatter(rows, AXES[:2], labels, ("a", "b"), [(rare, np.zeros((4, 4), np.uint8))])
+
+
 @pytest.mark.parametrize("suffix", [".png", ".pdf", ".svg"])
 def test_the_same_figure_is_the_same_bytes(suffix, tmp_path):
     rows, labels = points(40)

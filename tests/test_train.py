@@ -266,6 +266,20 @@ def test_previews_and_curves_are_drawn(tmp_path):
         assert np.asarray(curves.convert("L")).std() > 0
 
 
+def test_previews_are_those_of_this_training(tmp_path):
+    """An earlier one in the same folder was longer, or drew sheets of another size."""
+    preview = tmp_path / "preview"
+    preview.mkdir()
+    for epoch, size in ((0, 9), (1, 9), (7, 30)):
+        Image.new("RGB", (size, size)).save(preview / f"epoch-{epoch:04d}.png")
+    (preview / "epoch-mine.png").touch()
+    train_model("sklearn:digits", tmp_path / "m.h5", tiny(epochs=1), preview=preview)
+    names = sorted(path.name for path in preview.iterdir())
+    assert names == ["epoch-0000.png", "epoch-0001.png", "epoch-mine.png", "preview.gif"]
+    with Image.open(preview / "preview.gif") as animation:
+        assert animation.n_frames == 2
+
+
 def test_an_untrained_model_has_no_curves(tmp_path):
     train_model("sklearn:digits", tmp_path / "m.h5", tiny(epochs=0), plot=tmp_path / "c.png")
     assert (tmp_path / "m.h5").exists() and not (tmp_path / "c.png").exists()
