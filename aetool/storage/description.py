@@ -5,6 +5,7 @@ import math
 from collections.abc import Callable, Iterable
 
 from aetool.errors import FormatError
+from aetool.storage.checked import damaged
 
 _AREA = 1 << 26  # pixels: no network takes a larger picture, and none is prepared for one
 _FITS = ("stretch", "crop", "pad")
@@ -42,22 +43,18 @@ def parse_description(text: str, name: str) -> Description:
             text, object_hook=lambda values: Description(values, name), parse_constant=refuse
         )
     except (ValueError, RecursionError) as error:
-        raise _damaged(name, "its description is not JSON") from error
+        raise damaged(name, "its description is not JSON") from error
     if not isinstance(document, dict) or not isinstance(document.get("model"), dict):
-        raise _damaged(name, "its description names no model")
+        raise damaged(name, "its description names no model")
     for path, is_right in _RULES.items():
         for value in _values(document, path.split(".")):
             if not is_right(value):
-                raise _damaged(name, f"its description has a wrong value at {path}")
+                raise damaged(name, f"its description has a wrong value at {path}")
     preprocessing, model = document.get("preprocessing", {}), document["model"]
     for key in ("size", "channels"):
         if key in preprocessing and key in model and preprocessing[key] != model[key]:
-            raise _damaged(name, f"its pictures and its model differ in {key}")
+            raise damaged(name, f"its pictures and its model differ in {key}")
     return document
-
-
-def _damaged(name: str, why: str) -> FormatError:
-    return FormatError(f"{name} is not a valid aetool file: {why}", "make it again")
 
 
 def _values(node: object, path: list[str]) -> list:

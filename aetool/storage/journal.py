@@ -1,6 +1,5 @@
 """A table that grows run by run: what is in it stays, whatever ends a run."""
 
-import contextlib
 import csv
 import json
 import os
@@ -8,6 +7,7 @@ from collections.abc import Iterable, Iterator, Sequence
 from pathlib import Path
 
 from aetool.errors import OutputError
+from aetool.storage.atomic import blaming
 from aetool.storage.tables import decode_rows, encode_header, encode_rows
 
 
@@ -27,7 +27,7 @@ class Journal:
 
     def __init__(self, path: Path, header: Sequence[str]):
         self._path, self._header = path, tuple(header)
-        with self._reported():
+        with blaming(self._path):
             path.parent.mkdir(parents=True, exist_ok=True)
             self._file = os.open(path, os.O_RDWR | os.O_CREAT | os.O_APPEND, 0o666)
             if not self._is_ours():  # nothing is cut off somebody else's file
@@ -48,7 +48,7 @@ class Journal:
         """Add rows, all of them or none."""
         data = encode_rows(self._path, self._header, rows)
         if data:
-            with self._reported():
+            with blaming(self._path):
                 self._write(data)
 
     def close(self) -> None:
@@ -115,11 +115,3 @@ class Journal:
                         "mend it, or name a new file",
                     ) from error
         return end
-
-    @contextlib.contextmanager
-    def _reported(self) -> Iterator[None]:
-        try:
-            yield
-        except OSError as error:
-            reason = os.strerror(error.errno).lower() if error.errno else str(error)
-            raise OutputError(f"cannot write {self._path}: {reason}") from error

@@ -29,10 +29,10 @@ from aetool.tasks.outputs import (
     output_folder,
     planned,
 )
+from aetool.tasks.rebuilt import RECONSTRUCTION, output_range, to_pixels, to_unit
 from aetool.tasks.shards import check_output, open_shard
 
 ARRAY_SUFFIX = ".npy"
-RECONSTRUCTION = "reconstruction"
 VARIATIONAL = "conv-vae"
 
 
@@ -174,18 +174,12 @@ def read_reconstructor(path: Path) -> Checkpoint:
     """
     checkpoint = read_checkpoint(path)
     task = checkpoint.metadata["task"]
-    if task in ("colorize", "translate") or _output_range(checkpoint) is None:
+    if task in ("colorize", "translate") or output_range(checkpoint) is None:
         raise FormatError(
             f"{path}: this model learnt to {task}, not to reconstruct",
             "train one with: aetool train SOURCE -o MODEL.h5 --task reconstruct",
         )
     return checkpoint
-
-
-def _output_range(checkpoint: Checkpoint) -> tuple[float, float] | None:
-    """(low, high) of the output called reconstruction, None where there is none."""
-    ranges = {about["name"]: about.get("range") for about in checkpoint.metadata["output"]}
-    return ranges.get(RECONSTRUCTION)
 
 
 def make_reconstructor(checkpoint: Checkpoint, precision: str, batch_size: int | None):
@@ -282,17 +276,16 @@ class _Rebuilding:
         (result,), rebuilt = self._measure([item], batch)
         if self.pictures.position(item.index) not in self.unwanted:
             size, like = item.payload
-            pixels = _eight_bit(result)
-            grey = pixels.shape[2] == 1
-            pixels = restore(pixels[..., 0] if grey else pixels, size, self.preprocessing["fit"])
+            pixels = to_pixels(result)
+            pixels = restore(pixels, size, self.preprocessing["fit"])
             self.target.write(self.pictures.name(item.index), pixels, like)
         return rebuilt
 
     def _measure(self, items: list[Item], outputs: Outputs) -> tuple[np.ndarray, _Rebuilt]:
         """Results (n, h, w, c) in [0, 1], and what there is to say of them."""
         inputs = np.stack([item.inputs for item in items])
-        inputs = _unit(inputs, self.preprocessing["range"])
-        results = _unit(outputs[RECONSTRUCTION], _output_range(self.stored))
+        inputs = to_unit(inputs, self.preprocessing["range"])
+        results = to_unit(outputs[RECONSTRUCTION], output_range(self.stored))
         scores = np.full((len(items), 5), np.nan, np.float32)
         scores[:, :3] = np.stack(
             (psnr(inputs, results), ssim(inputs, results), mse(inputs, results)), axis=-1
@@ -303,7 +296,7 @@ class _Rebuilding:
             for row, gaussian in enumerate(gaussians):
                 scores[row, 3:] = self.likely.estimate(positions[row], inputs[row], gaussian)
         shown = {
-            position: (_eight_bit(original), _eight_bit(result))
+            position: (to_pixels(original), to_pixels(result))
             for position, original, result in zip(positions, inputs, results, strict=True)
             if position in self.sample
         }
@@ -363,13 +356,3 @@ class _Run:
             measured = column[~np.isnan(column)]
             means.append(float(measured.mean()) if len(measured) else None)
         return means
-
-
-def _unit(values: np.ndarray, limits: tuple[float, float]) -> np.ndarray:
-    """Values of a network's range as float in [0, 1]."""
-    low, high = limits
-    return np.clip((values - low) / (high - low), 0, 1)
-
-
-def _eight_bit(values: np.ndarray) -> np.ndarray:
-    return np.round(values * 255).astype(np.uint8)

@@ -31,9 +31,8 @@ from aetool.tasks.outputs import (
     output_folder,
     planned,
 )
+from aetool.tasks.rebuilt import RECONSTRUCTION, output_range, to_pixels, to_unit
 from aetool.tasks.shards import check_output, open_shard
-
-RECONSTRUCTION = "reconstruction"
 
 
 @dataclass(frozen=True, slots=True)
@@ -206,18 +205,12 @@ def read_translator(path: Path) -> Checkpoint:
     """
     checkpoint = read_checkpoint(path)
     task = checkpoint.metadata["task"]
-    if task != "translate" or _output_range(checkpoint) is None:
+    if task != "translate" or output_range(checkpoint) is None:
         raise FormatError(
             f"{path}: this model learnt to {task}, not to translate",
             "train one with: aetool train SOURCE -o MODEL.h5 --model pix2pix",
         )
     return checkpoint
-
-
-def _output_range(checkpoint: Checkpoint) -> tuple[float, float] | None:
-    """(low, high) of the output called reconstruction, None where there is none."""
-    ranges = {about["name"]: about.get("range") for about in checkpoint.metadata["output"]}
-    return ranges.get(RECONSTRUCTION)
 
 
 @dataclass(frozen=True, slots=True)
@@ -288,20 +281,20 @@ class _Translating:
     def finish(self, item: Item, outputs: Outputs) -> _Translated:
         work, inputs = item.payload, self.inputs
         position = self.pictures.position(item.index)
-        result = _unit(outputs[RECONSTRUCTION], inputs.output_range)  # (h, w, c) in [0, 1]
+        result = to_unit(outputs[RECONSTRUCTION], inputs.output_range)  # (h, w, c) in [0, 1]
         scores = shown = None
         if position not in self.unwanted:
             if self.target:
-                pixels = restore(_eight_bit(result), work.size, inputs.preprocessing["fit"])
+                pixels = restore(to_pixels(result), work.size, inputs.preprocessing["fit"])
                 name = self.pictures.name(item.index)
                 self.target.write(name, pixels, work.like)
             if self.evaluate and work.target is not None:
                 error = np.abs(result - work.target).mean(dtype=np.float64)
                 scores = float(error), float(psnr(result, work.target))
         if position in self.sample:
-            seen = _unit(item.inputs, inputs.preprocessing["range"])
-            target = None if work.target is None else _eight_bit(work.target)
-            shown = (_eight_bit(seen), _eight_bit(result), target)[: 3 if inputs.paired else 2]
+            seen = to_unit(item.inputs, inputs.preprocessing["range"])
+            target = None if work.target is None else to_pixels(work.target)
+            shown = (to_pixels(seen), to_pixels(result), target)[: 3 if inputs.paired else 2]
         return _Translated(work.like.frames, scores, shown)
 
 
@@ -322,7 +315,7 @@ class _Inputs:
         self.matched = match(pictures.whole, self.targets) if self.targets else None
         self.preprocessing = stored.metadata["preprocessing"]
         self.size = tuple(self.preprocessing["size"])
-        self.output_range = _output_range(stored)
+        self.output_range = output_range(stored)
         channels = self.preprocessing["channels"]
         self.output_channels = stored.metadata["model"].get("outputs", channels)
         self.edge_inputs = edge_inputs
@@ -359,20 +352,8 @@ class _Inputs:
         if not self.edge_inputs:
             return pixels
         settings = {k: v for k, v in self.edges_seen.items() if k in ("sigma", "low", "high")}
-        return edges(_eight_bit(self._fitted(pixels, 3)), **settings)
+        return edges(to_pixels(self._fitted(pixels, 3)), **settings)
 
     def _fitted(self, pixels: np.ndarray, channels: int) -> np.ndarray:
         about = self.preprocessing
         return fit(pixels, self.size, channels, how=about["fit"], background=about["background"])
-
-
-def _unit(values: np.ndarray, limits: tuple[float, float]) -> np.ndarray:
-    """Values of a network's range as float in [0, 1]."""
-    low, high = limits
-    return np.clip((values - low) / (high - low), 0, 1)
-
-
-def _eight_bit(values: np.ndarray) -> np.ndarray:
-    """Float (h, w, c) in [0, 1] as uint8 (h, w, 3), or (h, w) where grey."""
-    pixels = np.round(values * 255).astype(np.uint8)
-    return pixels[..., 0] if pixels.shape[2] == 1 else pixels
