@@ -5,6 +5,7 @@ sRGB values in [0, 1]: Cr and Cb up to a factor.
 """
 
 from collections.abc import Iterator
+from functools import lru_cache
 
 import numpy as np
 from PIL import Image
@@ -142,9 +143,11 @@ def _levels(y: np.ndarray, red: np.ndarray, blue: np.ndarray, dtype: np.dtype) -
 
 def _slope(grey: np.ndarray, chroma: np.ndarray) -> np.ndarray:
     """The guided filter's smoothed linear coefficient; (h, w, 1) and (h, w, 2) -> (h, w, 2)."""
-    mean = _box_mean(grey)
-    variance = _box_mean(grey * grey) - mean * mean
-    covariance = _box_mean(grey * chroma) - mean * _box_mean(chroma)
+    both = np.concatenate([grey, chroma], axis=-1)
+    means = _box_mean(np.concatenate([both, grey * both], axis=-1))
+    mean, mean_chroma, variance, covariance = np.split(means, [1, 3, 4], axis=-1)
+    variance = variance - mean * mean
+    covariance = covariance - mean * mean_chroma
     return _box_mean(covariance / (variance + np.float32(EPSILON)))
 
 
@@ -152,13 +155,15 @@ def _box_mean(values: np.ndarray) -> np.ndarray:
     """The mean over each pixel's window, edges repeated; float32 (h, w, c)."""
     size = 2 * WINDOW_RADIUS + 1
     for axis in (0, 1):
-        padding = [(WINDOW_RADIUS, WINDOW_RADIUS) if i == axis else (0, 0) for i in range(3)]
-        padded = np.pad(values, padding, mode="edge")
-        count = values.shape[axis]
-        values = sum(padded.take(range(i, i + count), axis) for i in range(size)) / np.float32(size)
-    return values
+        values = np.swapaxes(values, 0, axis)
+        first, last = [values[:1]] * WINDOW_RADIUS, [values[-1:]] * WINDOW_RADIUS
+        padded = np.concatenate([*first, values, *last])
+        total = sum(padded[i : i + len(values)] for i in range(size))
+        values = np.swapaxes(total, 0, axis)
+    return values * np.float32(1 / size**2)
 
 
+@lru_cache(maxsize=64)  # of a batch most pictures have one size
 def _resampling(count: int, goal: int) -> csr_array:
     """The matrix that resamples `count` values to `goal`: cubic (Keys, 1981), antialiased.
 

@@ -125,10 +125,13 @@ def annealed_mean(
     Returns:
         float32 (..., 2).
     """
-    logits = np.log(np.maximum(probabilities, 1e-12))
+    logits = np.maximum(probabilities, np.float32(1e-12), dtype=np.float32)
+    np.log(logits, out=logits)
     if weights is not None:
         logits -= np.log(weights, dtype=np.float32)
-    logits /= np.float32(temperature)
+    logits *= np.float32(1 / temperature)
     logits -= logits.max(axis=-1, keepdims=True)
-    weights = np.exp(logits, dtype=np.float32)
-    return (weights @ bins) / weights.sum(axis=-1, keepdims=True)
+    np.exp(logits, out=logits)
+    # A column of ones beside the bins: the sum comes with the product.
+    sums = logits @ np.column_stack([bins, np.ones(len(bins), np.float32)])
+    return sums[..., :2] / sums[..., 2:]

@@ -18,7 +18,7 @@ def run(*arguments: object):
 
 def measure() -> str:
     with tempfile.TemporaryDirectory() as folder:
-        out = Path(folder) / "out.jpg"
+        out = Path(folder) / "out"  # one picture into one file would always be done
         tensorflow = "import tensorflow"
         seconds = durations(
             {
