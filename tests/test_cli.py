@@ -333,10 +333,9 @@ def test_talk_goes_to_standard_error_and_quiet_hides_it(capsys):
     for settings in ({}, {"quiet": True}, {"verbose": True}):
         out = Output(**settings)
         out.note("note")
-        out.detail("detail")
         with out.progress("Working") as progress:
             progress(1, 2)
-    assert capsys.readouterr() == ("", "note\nnote\ndetail\n")
+    assert capsys.readouterr() == ("", "note\nnote\n")
 
 
 def test_a_log_gets_a_line_now_and_then(capsys, monkeypatch):

@@ -132,7 +132,7 @@ def test_a_saved_model_replaces_a_saved_model_and_nothing_else(aetool, models, t
     (tmp_path / "thesis").mkdir()
     (tmp_path / "thesis" / "chapter 1").write_text("It was a dark and stormy night.")
     done = aetool("export", path, tmp_path / "thesis")
-    assert done.status == 1 and "no SavedModel" in done.stderr
+    assert done.status == 1 and "no part of a SavedModel" in done.stderr
     (tmp_path / "file").touch()
     assert aetool("export", path, tmp_path / "file").status == 1
     assert sorted(entry.name for entry in tmp_path.iterdir()) == ["file", "saved", "thesis"]

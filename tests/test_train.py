@@ -353,7 +353,7 @@ def test_wrong_names_are_said_before_training(tmp_path, capsys, options, message
 
 
 def test_a_model_is_no_folder_and_replaces_nothing_of_its_own_run(tmp_path, capsys):
-    for folder in (tmp_path, "/", ""):
+    for folder in (tmp_path, "/", "."):
         assert train(folder) == 1
         assert "it is a folder" in capsys.readouterr().err
     output = tmp_path / "m.h5"
