@@ -73,3 +73,14 @@ def test_the_measure_is_that_of_the_worst_output(digits_model):
         for name, array in variables.items():
             variables[name] = np.zeros_like(array)  # every picture grey, in either precision
     assert measure_fidelity(checkpoint, images)["bfloat16"] == 120.0
+
+
+def test_it_is_measured_in_batches_that_fit(monkeypatch, digits_model):
+    """As many pictures at once as the program would choose, however many there are."""
+    checkpoint = read_checkpoint(digits_model)
+    images = np.random.default_rng(0).random((7, 8, 8, 1), np.float32)
+    whole = measure_fidelity(checkpoint, images)
+    monkeypatch.setattr("aetool.inference.fidelity.natural_batch_size", lambda *size: 3)
+    parts = measure_fidelity(checkpoint, images)
+    assert parts["pictures"] == 7
+    assert parts["bfloat16"] == pytest.approx(whole["bfloat16"], abs=1)

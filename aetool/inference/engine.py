@@ -39,6 +39,18 @@ def _mixed_precision(wanted: bool) -> Iterator[None]:
         tf.config.optimizer.set_experimental_options({option: before})
 
 
+def _check_memory(model: keras.Model, batch_size: int) -> None:
+    values = keras.tree.flatten([layer.output for layer in model.layers])
+    largest = max(math.prod(value.shape[1:]) for value in values)
+    memory = os.sysconf("SC_PHYS_PAGES") * os.sysconf("SC_PAGE_SIZE")
+    if 2 * batch_size * largest * np.float32().nbytes > memory:
+        height, width = model.input_shape[1:3]
+        raise UsageError(
+            f"--batch-size {batch_size} of {width}x{height} pixels does not fit in memory",
+            "leave it out: it is chosen from the size of the pictures",
+        )
+
+
 class Engine:
     """A model compiled once for one batch shape.
 
@@ -58,14 +70,8 @@ class Engine:
         height, width, channels = model.input_shape[1:]
         self.input_shape = (height, width, channels)
         self.batch_size = batch_size or natural_batch_size(height, width)
-        values = keras.tree.flatten([layer.output for layer in model.layers])
-        largest = max(math.prod(value.shape[1:]) for value in values)
-        memory = os.sysconf("SC_PHYS_PAGES") * os.sysconf("SC_PAGE_SIZE")
-        if batch_size and 2 * batch_size * largest * np.float32().nbytes > memory:
-            raise UsageError(
-                f"--batch-size {batch_size} of {width}x{height} pixels does not fit in memory",
-                "leave it out: it is chosen from the size of the pictures",
-            )
+        if batch_size:
+            _check_memory(model, batch_size)
         self.precision = resolve_precision(precision)
         self.output_names = tuple(model.output_names)
         self._model = model

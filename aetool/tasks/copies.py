@@ -4,7 +4,7 @@ import os
 import re
 import shutil
 from collections.abc import Callable
-from contextlib import ExitStack, suppress
+from contextlib import suppress
 from pathlib import Path, PurePosixPath
 
 import numpy as np
@@ -15,7 +15,6 @@ from aetool.images.write import output_name, png_bytes
 from aetool.storage.atomic import replacing
 from aetool.tasks.sheets import Pictures
 
-_BLOCK = 1 << 20
 _FOLDER = re.compile(r"cluster-\d+")
 
 
@@ -84,8 +83,6 @@ def copy_pictures(
             failures.append(Failure(name, error.message))
         except FileNotFoundError:
             failures.append(Failure(name, "it is gone"))
-        except _Unreadable as error:
-            failures.append(Failure(name, str(error).lower()))
         progress((row + 1) / len(grouping.labels))
     _remove_moved(folder, wanted)
     return failures
@@ -124,27 +121,15 @@ def _put(target: Path, path: Path | None, source, position: int, how: str) -> No
         _copy(path, temporary)
 
 
-class _Unreadable(Exception):
-    """A picture that cannot be opened or read: its own misfortune, where one of the copy is not."""
-
-
 def _copy(path: Path, target: Path) -> None:
-    with ExitStack() as files:
-        try:
-            source = files.enter_context(open(path, "rb"))
-        except FileNotFoundError:
-            raise
-        except OSError as error:
-            raise _Unreadable(error.strerror) from error
-        copy = files.enter_context(open(target, "wb"))
-        while True:
-            try:
-                block = source.read(_BLOCK)
-            except OSError as error:
-                raise _Unreadable(error.strerror) from error
-            if not block:
-                break
-            copy.write(block)
+    try:
+        source = open(path, "rb")  # noqa: SIM115
+    except FileNotFoundError:
+        raise
+    except OSError as error:
+        raise ImageError(error.strerror.lower()) from error
+    with source, open(target, "wb") as copy:
+        shutil.copyfileobj(source, copy)
     shutil.copystat(path, target)
 
 
