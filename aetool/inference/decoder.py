@@ -6,6 +6,7 @@ import numpy as np
 from aetool.inference.engine import natural_batch_size
 from aetool.inference.load import rebuild
 from aetool.models.build import decoder
+from aetool.models.doubling import doubling
 from aetool.models.specs import FAMILIES
 from aetool.storage.checkpoint import Checkpoint
 
@@ -22,7 +23,7 @@ class Decoder:
 
     def __init__(self, checkpoint: Checkpoint):
         family = FAMILIES[checkpoint.metadata["model"]["name"]]
-        self._model = decoder(rebuild(checkpoint).model, family.latent)
+        self._model = doubling(decoder(rebuild(checkpoint).model, family.latent), frozen=True)
         self._batch_size = natural_batch_size(*self._model.output_shape[1:3])
 
     @property

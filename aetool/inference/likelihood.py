@@ -8,6 +8,7 @@ import tensorflow as tf
 
 from aetool.inference.load import rebuild
 from aetool.models.conv_vae import decoder
+from aetool.models.doubling import doubling
 from aetool.storage.checkpoint import Checkpoint
 
 # Samples decoded at once. One shape, so that a picture's estimate never depends on how many.
@@ -29,7 +30,7 @@ class Likelihood:
     """
 
     def __init__(self, checkpoint: Checkpoint, samples: int, *, seed: int = 0):
-        self._decoder = decoder(rebuild(checkpoint).model)
+        self._decoder = doubling(decoder(rebuild(checkpoint).model), frozen=True)
         self._samples = samples
         self._seed = seed
 

@@ -4,6 +4,7 @@ import keras
 import numpy as np
 from keras import ops
 
+from aetool.models.doubling import doubling
 from aetool.training.losses import PerPicture
 from aetool.training.optimizers import make_optimizer
 from aetool.training.regime import Regime, Sharing, Stepper, means
@@ -35,7 +36,8 @@ class Joint(Regime):
         if model.input_shape[-1] == 3:
             agreement = keras.metrics.CategoricalAccuracy(name="accuracy")
             metrics["reconstruction"] = [agreement]
-        model.compile(
+        self._learning = doubling(model)
+        self._learning.compile(
             optimizer=self.optimizer,
             loss={
                 "reconstruction": PerPicture(loss),
@@ -48,10 +50,10 @@ class Joint(Regime):
             metrics=metrics,
         )
         self.optimizer.build(model.trainable_variables)
-        self._steps: Stepper = model
+        self._steps: Stepper = self._learning
 
     def share(self, stepper: Sharing) -> None:
-        self._steps = stepper(self.model)
+        self._steps = stepper(self._learning)
 
     def train_batch(self, x: np.ndarray, y: dict[str, np.ndarray]) -> dict[str, float]:
         return _named(self._steps.train_on_batch(x, y, return_dict=True))

@@ -3,6 +3,7 @@
 import keras
 import numpy as np
 
+from aetool.models.doubling import doubling
 from aetool.training.losses import PerPicture
 from aetool.training.optimizers import make_optimizer
 from aetool.training.regime import Regime, Sharing, Stepper, means
@@ -21,12 +22,13 @@ class Reconstruction(Regime):
     def __init__(self, model: keras.Model, settings: Settings, loss):
         self.model = model
         self.optimizer = make_optimizer(settings)
-        model.compile(optimizer=self.optimizer, loss=PerPicture(loss))
+        self._learning = doubling(model)
+        self._learning.compile(optimizer=self.optimizer, loss=PerPicture(loss))
         self.optimizer.build(model.trainable_variables)
-        self._steps: Stepper = model
+        self._steps: Stepper = self._learning
 
     def share(self, stepper: Sharing) -> None:
-        self._steps = stepper(self.model)
+        self._steps = stepper(self._learning)
 
     def train_batch(self, x: np.ndarray, y: np.ndarray) -> dict[str, float]:
         return means(self._steps.train_on_batch(x, y, return_dict=True))

@@ -8,6 +8,7 @@ import numpy as np
 from keras import layers, ops
 
 from aetool.models import conv_vae
+from aetool.models.doubling import doubling
 from aetool.training.losses import PerPicture
 from aetool.training.optimizers import make_optimizer
 from aetool.training.regime import Regime, Sharing, Stepper, Variables, means, numbered, seeds
@@ -65,7 +66,7 @@ class Variational(Regime):
         gaussians = conv_vae.encoder(model)(model.input)
         point = Sampling(settings.seed)(gaussians)  # (n, latent_dim)
         outputs = {
-            "reconstruction": conv_vae.decoder(model)(point),
+            "reconstruction": doubling(conv_vae.decoder(model))(point),
             "divergence": layers.Concatenate(dtype="float32", name="gaussians")(gaussians),
         }
         self._sampled = keras.Model(model.input, outputs, name="sampled")
