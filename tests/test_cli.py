@@ -240,6 +240,20 @@ def test_tensorflow_imports_without_chatter():
     assert (done.returncode, done.stdout, done.stderr) == (0, "", "")
 
 
+@pytest.mark.parametrize(("set_to", "expected"), [(None, "1"), ("0", "0")])
+def test_onednn_is_on_unless_the_user_says_otherwise(set_to, expected):
+    name = "TF_ENABLE_ONEDNN_OPTS"
+    script = (
+        "from aetool.cli.silence import silence_tensorflow as s; s();"
+        f"import os; print(os.environ[{name!r}])"
+    )
+    clean = {key: value for key, value in os.environ.items() if key != "TF_ENABLE_ONEDNN_OPTS"}
+    if set_to:
+        clean["TF_ENABLE_ONEDNN_OPTS"] = set_to
+    done = subprocess.run([sys.executable, "-c", script], env=clean, capture_output=True, text=True)
+    assert done.stdout.strip() == expected
+
+
 def test_a_failed_import_of_tensorflow_is_not_silenced(tmp_path):
     (tmp_path / "tensorflow.py").write_text(
         "import os\nos.write(2, b'I0000 chatter\\nreal trouble\\n')\nraise ImportError('broken')\n"

@@ -197,6 +197,7 @@ class _Bench(WorkerPlugin):
     def setup(self, worker: Worker) -> None:
         # Before the first engine imports Keras and TensorFlow, as the command line does it.
         os.environ["KERAS_BACKEND"] = "tensorflow"
+        os.environ.setdefault("TF_ENABLE_ONEDNN_OPTS", "1")
         os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "3")
         # As many blocks are done at a time as the worker has threads. Where those are as many as
         # the processors, helpers beside them would only wait for each other.
