@@ -22,8 +22,7 @@ CHATTER = re.compile(rb"[IWE]\d{4} |WARNING: All log messages before absl|To ena
 def silence_tensorflow() -> None:
     """Keep TensorFlow quiet from now on, unless the user has set TF_CPP_MIN_LOG_LEVEL."""
     os.environ["KERAS_BACKEND"] = "tensorflow"  # the only one whose graphs aetool can freeze
-    # TensorFlow takes oneDNN by itself on newer processors alone. Its own convolutions are slower
-    # on small grids, and their gradients not the same twice: no resume would be exact.
+    # TensorFlow takes oneDNN by itself on newer processors alone; its own convolutions are slower.
     os.environ.setdefault("TF_ENABLE_ONEDNN_OPTS", "1")
     if "TF_CPP_MIN_LOG_LEVEL" not in os.environ:
         os.environ["TF_CPP_MIN_LOG_LEVEL"] = "3"
