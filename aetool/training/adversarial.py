@@ -11,16 +11,7 @@ from keras import layers, ops
 from aetool.models.doubling import doubling
 from aetool.training.losses import PerPicture
 from aetool.training.optimizers import make_optimizer
-from aetool.training.regime import (
-    BySize,
-    Regime,
-    Sharing,
-    Stepper,
-    Variables,
-    means,
-    numbered,
-    seeds,
-)
+from aetool.training.regime import Regime, Sharing, Stepper, Variables, means, numbered, seeds
 from aetool.training.settings import Settings
 
 
@@ -136,8 +127,8 @@ class Adversarial(Regime):
             loss_weights={"real": 0.5, "fake": 0.5},
         )
         self._judge_optimizer.build(learnable(discriminator))
-        self._generator_steps: Stepper = BySize(self._generator_step)
-        self._judge_steps: Stepper = BySize(self._judge_step)
+        self._generator_steps: Stepper = self._generator_step
+        self._judge_steps: Stepper = self._judge_step
 
     def share(self, stepper: Sharing) -> None:
         self._generator_steps = stepper(self._generator_step)

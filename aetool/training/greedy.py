@@ -11,7 +11,7 @@ import numpy as np
 from aetool.models.stacked_ae import copy_stages, spread
 from aetool.training.losses import mse
 from aetool.training.reconstruction import Reconstruction
-from aetool.training.regime import BySize, Regime, Sharing, Variables, numbered
+from aetool.training.regime import Regime, Sharing, Variables, numbered
 from aetool.training.settings import Settings
 
 
@@ -38,7 +38,7 @@ class Greedy(Regime):
             for level, stage in enumerate(stages)
         ]
         self._features = [
-            BySize(keras.Model(model.input, model.get_layer(f"encoder{level}_pool").output))
+            keras.Model(model.input, model.get_layer(f"encoder{level}_pool").output)
             for level in range(1, len(stages))
         ]
         self._stage = 0

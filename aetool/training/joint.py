@@ -7,7 +7,7 @@ from keras import ops
 from aetool.models.doubling import doubling
 from aetool.training.losses import PerPicture
 from aetool.training.optimizers import make_optimizer
-from aetool.training.regime import BySize, Regime, Sharing, Stepper, means
+from aetool.training.regime import Regime, Sharing, Stepper, means
 from aetool.training.settings import Settings
 
 
@@ -50,7 +50,7 @@ class Joint(Regime):
             metrics=metrics,
         )
         self.optimizer.build(model.trainable_variables)
-        self._steps: Stepper = BySize(self._learning)
+        self._steps: Stepper = self._learning
 
     def share(self, stepper: Sharing) -> None:
         self._steps = stepper(self._learning)

@@ -6,7 +6,7 @@ import numpy as np
 from aetool.models.doubling import doubling
 from aetool.training.losses import PerPicture
 from aetool.training.optimizers import make_optimizer
-from aetool.training.regime import BySize, Regime, Sharing, Stepper, means
+from aetool.training.regime import Regime, Sharing, Stepper, means
 from aetool.training.settings import Settings
 
 
@@ -25,7 +25,7 @@ class Reconstruction(Regime):
         self._learning = doubling(model)
         self._learning.compile(optimizer=self.optimizer, loss=PerPicture(loss))
         self.optimizer.build(model.trainable_variables)
-        self._steps: Stepper = BySize(self._learning)
+        self._steps: Stepper = self._learning
 
     def share(self, stepper: Sharing) -> None:
         self._steps = stepper(self._learning)

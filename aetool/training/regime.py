@@ -19,39 +19,6 @@ class Stepper(Protocol):
     def test_on_batch(self, x, y, *, return_dict: bool) -> dict: ...
 
 
-class BySize:
-    """A compiled model with a graph of its own for each size of batch.
-
-    Keras's one graph widens to any size at the second that it meets. Which sizes then have what
-    kind of graph, and so how their sums are rounded, hangs on which came first: a training resumed
-    at a smaller last batch would not end as one that was never stopped.
-
-    Args:
-        model: compiled.
-    """
-
-    def __init__(self, model: keras.Model):
-        self._model = model
-        self._graphs: dict[tuple[str, int], Callable] = {}
-
-    def train_on_batch(self, x, y, *, return_dict: bool) -> dict:
-        return self._run("train", x, y, return_dict=return_dict)
-
-    def test_on_batch(self, x, y, *, return_dict: bool) -> dict:
-        return self._run("test", x, y, return_dict=return_dict)
-
-    def predict_on_batch(self, x: np.ndarray) -> np.ndarray:
-        return self._run("predict", x)
-
-    def _run(self, deed: str, x, *arguments, **options):
-        size = deed, len(x[0] if isinstance(x, list) else x)
-        # Keras makes one where there is none.
-        setattr(self._model, f"{deed}_function", self._graphs.get(size))
-        values = getattr(self._model, f"{deed}_on_batch")(x, *arguments, **options)
-        self._graphs[size] = getattr(self._model, f"{deed}_function")
-        return values
-
-
 Sharing = Callable[[keras.Model], Stepper]
 
 

@@ -11,16 +11,7 @@ from aetool.models import conv_vae
 from aetool.models.doubling import doubling
 from aetool.training.losses import PerPicture
 from aetool.training.optimizers import make_optimizer
-from aetool.training.regime import (
-    BySize,
-    Regime,
-    Sharing,
-    Stepper,
-    Variables,
-    means,
-    numbered,
-    seeds,
-)
+from aetool.training.regime import Regime, Sharing, Stepper, Variables, means, numbered, seeds
 from aetool.training.settings import Settings
 
 
@@ -85,7 +76,7 @@ class Variational(Regime):
             loss_weights={"reconstruction": 1.0, **settings.loss_weights},
         )
         self.optimizer.build(self._sampled.trainable_variables)
-        self._steps: Stepper = BySize(self._sampled)
+        self._steps: Stepper = self._sampled
 
     def share(self, stepper: Sharing) -> None:
         self._steps = stepper(self._sampled)
