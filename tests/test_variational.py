@@ -79,3 +79,11 @@ def test_interrupted_equals_uninterrupted(tmp_path):
     train_model("sklearn:digits", tmp_path / "whole.h5", plan())
     train_in_pieces("sklearn:digits", tmp_path / "cut.h5", plan(), 2, 3)
     assert_same_training(tmp_path / "whole.h5", tmp_path / "cut.h5")
+
+
+def test_stopped_in_the_validation_of_an_epoch(tmp_path):
+    """Measuring draws too: done again after a resume, it must draw the same points."""
+    stopped = plan(validation="0.5")  # 3 steps, and 3 batches to measure
+    train_model("sklearn:digits", tmp_path / "whole.h5", stopped)
+    train_in_pieces("sklearn:digits", tmp_path / "cut.h5", stopped, 3, measured=2)
+    assert_same_training(tmp_path / "whole.h5", tmp_path / "cut.h5")

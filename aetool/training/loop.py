@@ -74,10 +74,12 @@ def run(
         prefix = f"stage{phase.stage}_" if phase.stage else ""
         means = {f"{prefix}{name}": value for name, value in state.means.values().items()}
         if validation is not None:
-            held_out = Means()
+            held_out, draws = Means(), learner.draws()
             for x, y in validation.epoch(0):
                 held_out.add(learner.test_batch(x, y), len(x))
                 if hooks.stop():
+                    # The whole validation is done again then, by the same draws.
+                    learner.take_back(draws)
                     return _put_away(state, started, hooks)
             _check_values(held_out.values(), f"the validation of epoch {state.epoch + 1}")
             means |= {f"val_{prefix}{name}": value for name, value in held_out.values().items()}

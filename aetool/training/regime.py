@@ -87,6 +87,20 @@ class Regime:
         for name, variable in self.variables():
             variable.assign(state[name])
 
+    def draws(self) -> dict[str, np.ndarray]:
+        """Where the random generators stand: the part of `state` that measuring changes too."""
+        return {
+            name: keras.ops.convert_to_numpy(variable.value)
+            for name, variable in self.variables()
+            if "seeds/" in name
+        }
+
+    def take_back(self, draws: dict[str, np.ndarray]) -> None:
+        """Set the random generators back to where they stood."""
+        for name, variable in self.variables():
+            if name in draws:
+                variable.assign(draws[name])
+
     def variables(self) -> Variables:
         """(name, variable) of each array in `state`: the optimizer's and the random seeds."""
         yield from numbered("optimizer", self.optimizer.variables)
