@@ -3,6 +3,7 @@
 import keras
 import numpy as np
 import pytest
+import tensorflow as tf
 from keras import layers, ops
 
 from aetool.models.doubling import Doubling, doubling
@@ -37,10 +38,16 @@ def test_values_are_the_same(size, kernel, padding, frozen):
     np.testing.assert_allclose(found, expected, atol=2e-5)
 
 
+@pytest.mark.parametrize("activation", [None, "relu", "softmax"])
+def test_activations_are_of_one_place(activation):
+    model = one_after_the_other((10, 12), 3, activation=activation)
+    x = noise(2, 10, 12, 16)
+    expected, found = (ops.convert_to_numpy(m(x)) for m in (model, doubling(model)))
+    np.testing.assert_allclose(found, expected, atol=2e-5)
+
+
 @pytest.mark.parametrize("kernel", [3, 5, 7])
 def test_gradients_are_the_same(kernel):
-    import tensorflow as tf
-
     model = one_after_the_other((10, 12), kernel)
     x, weights = tf.constant(noise(2, 10, 12, 16)), noise(2, 20, 24, 5)
     gradients = []

@@ -20,7 +20,10 @@ CHATTER = re.compile(rb"[IWE]\d{4} |WARNING: All log messages before absl|To ena
 
 
 def silence_tensorflow() -> None:
-    """Keep TensorFlow quiet from now on, unless the user has set TF_CPP_MIN_LOG_LEVEL."""
+    """Settle how TensorFlow is to run, before it is imported: quietly, and with oneDNN.
+
+    TF_CPP_MIN_LOG_LEVEL and TF_ENABLE_ONEDNN_OPTS stay as the user has set them.
+    """
     os.environ["KERAS_BACKEND"] = "tensorflow"  # the only one whose graphs aetool can freeze
     # TensorFlow takes oneDNN by itself on newer processors alone; its own convolutions are slower.
     os.environ.setdefault("TF_ENABLE_ONEDNN_OPTS", "1")

@@ -114,11 +114,12 @@ def _convolve_doubled(convolution: layers.Conv2D, kernel: np.ndarray | None, x):
     x = ops.conv(x, ops.cast(kernel, dtype), padding="valid")
     if convolution.use_bias:
         x = x + ops.tile(ops.cast(convolution.bias.value, dtype), 4)
-    x = ops.depth_to_space(convolution.activation(x), 2)  # (n, 2h or 2h + 2, 2w or 2w + 2, filters)
+    x = ops.depth_to_space(x, 2)  # (n, 2h or 2h + 2, 2w or 2w + 2, filters)
     # Without padding the edge is missing that a kernel would reach beyond.
     edges = [reach % 2 + (reach if convolution.padding == "valid" else 0) for reach in reaches]
     (top, left), (height, width) = edges, x.shape[1:3]
-    return x[:, top : height - top, left : width - left]
+    # After the places have come apart: a softmax is one over a place's own channels.
+    return convolution.activation(x[:, top : height - top, left : width - left])
 
 
 def _summed(kernel):
