@@ -10,7 +10,7 @@ import numpy as np
 import pytest
 
 from aetool.errors import FormatError
-from aetool.storage.tables import read_table, write_table
+from aetool.storage.tables import read_table, write_columns, write_table
 
 NAMES = [
     "plain.png",
@@ -124,3 +124,42 @@ def test_a_broken_table_is_refused_in_one_line(tmp_path, content, message):
 def test_what_is_no_file_is_refused(tmp_path, name):
     with pytest.raises(FormatError, match="cannot read"):
         read_table(tmp_path / name)
+
+
+COLUMNS = [
+    [*NAMES, "last.png"],
+    ["cat", None, *["dog, or so"] * 10],
+    np.arange(12, dtype=np.int32) - 3,
+    np.float32([0.1, 1 / 3, np.nan, np.inf, -0.0, 1e-7, 1e20, 5, 2**-20, 123456789, 1, 0.5]),
+    np.linspace(0, 1, 12),
+    np.arange(12) % 2 == 0,
+]
+
+
+@pytest.mark.parametrize("suffix", [".csv", ".jsonl"])
+@pytest.mark.parametrize("rows", [1, 5, 12])
+@pytest.mark.parametrize("left_out", [(), ("carriage\rreturn.png", "both\r\n.png")])
+def test_columns_are_written_like_rows(tmp_path, suffix, rows, left_out):
+    kept = [row for row, name in enumerate(COLUMNS[0]) if name not in left_out]
+    columns = [
+        column[kept] if isinstance(column, np.ndarray) else [column[row] for row in kept]
+        for column in COLUMNS
+    ]
+    header = ["path", "label", "cluster", "distance", "share", "outlier"]
+    blocks = ([column[i : i + rows] for column in columns] for i in range(0, len(kept), rows))
+    write_columns(tmp_path / f"columns{suffix}", header, blocks)
+    write_table(tmp_path / f"rows{suffix}", header, zip(*columns, strict=True))
+    written = (tmp_path / f"columns{suffix}").read_bytes()
+    assert written == (tmp_path / f"rows{suffix}").read_bytes()
+
+
+def test_no_rows_of_columns_are_a_header(tmp_path):
+    write_columns(tmp_path / "t.csv", ["path", "pc1"], [])
+    assert (tmp_path / "t.csv").read_bytes() == b"path,pc1\n"
+
+
+def test_columns_that_do_not_fit_are_refused(tmp_path):
+    for block in ([["a"]], [["a"], np.zeros(2)]):
+        with pytest.raises(ValueError):
+            write_columns(tmp_path / "t.csv", ["path", "pc1"], [block])
+    assert not (tmp_path / "t.csv").exists()

@@ -2,14 +2,14 @@
 
 import itertools
 import zipfile
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING
 
 import numpy as np
 
 from aetool.storage.atomic import replacing
-from aetool.storage.tables import write_table
+from aetool.storage.tables import write_columns
 
 if TYPE_CHECKING:
     from aetool.storage.latents import Latents
@@ -54,10 +54,38 @@ def write_csv(path: Path | None, latents: "Latents") -> None:
         OutputError: the file cannot be written.
         FormatError: a value is not finite.
     """
-    header = ["path", "label", *(f"f{i}" for i in range(latents.dimensions))]
-    values = itertools.chain.from_iterable(latents.chunks())
-    rows = zip(latents.paths, label_names(latents), values, strict=True)
-    write_table(path, header, ([name, label, *numbers] for name, label, numbers in rows))
+    names = [f"f{i}" for i in range(latents.dimensions)]
+    write_rows(path, latents, names, (block.T for block in latents.chunks()))
+
+
+def write_rows(
+    path: Path | None,
+    latents: "Latents",
+    names: Sequence[str],
+    blocks: Iterable[Sequence[np.ndarray]],
+) -> None:
+    """Write a table with `path`, `label` and more columns for every row of latents.
+
+    Args:
+        path: as `write_columns` takes it.
+        latents: of which rows only the names and labels are written.
+        names: of the other columns.
+        blocks: the other columns, (n,) each, of some rows at a time, in order.
+
+    Raises:
+        OutputError: the file cannot be written.
+    """
+    labels = label_names(latents)
+
+    def columns() -> Iterator[list[Sequence]]:
+        start = 0
+        for block in blocks:
+            stop = start + len(block[0])
+            known = [name or None for name in itertools.islice(labels, stop - start)]
+            yield [latents.paths[start:stop], known, *block]
+            start = stop
+
+    write_columns(path, ["path", "label", *names], columns())
 
 
 def write_parquet(path: Path, latents: "Latents") -> None:

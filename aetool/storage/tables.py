@@ -2,6 +2,7 @@
 
 import csv
 import io
+import itertools
 import json
 import math
 import os
@@ -13,6 +14,7 @@ import numpy as np
 
 from aetool.errors import FormatError
 from aetool.storage.atomic import replacing
+from aetool.storage.digits import shortest, shortest_all
 
 JSON_LINES = ".jsonl"
 
@@ -36,14 +38,29 @@ def write_table(path: Path | None, header: Sequence[str], rows: Iterable[Sequenc
         OutputError: the file cannot be written.
         ValueError: a row of another length than the header.
     """
-    lines = _lines(header, rows) if not _is_json(path) else _json_lines(header, rows)
-    if path is None or str(path) == "-":
-        sys.stdout.flush()
-        sys.stdout.buffer.writelines(lines)
-        sys.stdout.buffer.flush()
-        return
-    with replacing(path) as temporary, open(temporary, "wb") as stream:
-        stream.writelines(lines)
+    _write(path, _json_lines(header, rows) if _is_json(path) else _lines(header, rows))
+
+
+def write_columns(
+    path: Path | None, header: Sequence[str], blocks: Iterable[Sequence[Sequence]]
+) -> None:
+    """`write_table` of columns: the same bytes, where there are many rows in a tenth of the time.
+
+    Args:
+        path: as for `write_table`.
+        header: column names.
+        blocks: for some rows at a time as many columns as names, each an array (n,) of numbers or
+            booleans, or a list of text and None.
+
+    Raises:
+        OutputError: the file cannot be written.
+        ValueError: more or fewer columns than names, or columns of different lengths.
+    """
+    if _is_json(path):
+        rows = (row for columns in blocks for row in zip(*columns, strict=True))
+        _write(path, _json_lines(header, rows))
+    else:
+        _write(path, _line_blocks(header, blocks))
 
 
 def read_table(path: Path) -> tuple[list[str], list[list[str]]]:
@@ -117,6 +134,16 @@ def decode_rows(path: Path, header: Sequence[str]) -> Iterator[dict[str, str]]:
                 raise FormatError(f"{path}, line {number}: no row of this table") from error
 
 
+def _write(path: Path | None, lines: Iterable[bytes]) -> None:
+    if path is None or str(path) == "-":
+        sys.stdout.flush()
+        sys.stdout.buffer.writelines(lines)
+        sys.stdout.buffer.flush()
+        return
+    with replacing(path) as temporary, open(temporary, "wb") as stream:
+        stream.writelines(lines)
+
+
 def _is_json(path: Path | None) -> bool:
     return path is not None and Path(path).suffix.lower() == JSON_LINES
 
@@ -132,16 +159,8 @@ def _json_value(value: object) -> object:
     if isinstance(value, bool | np.bool_):
         return bool(value)
     if isinstance(value, float | np.floating):
-        return _shortest(value) if math.isfinite(value) else None
+        return shortest(value) if math.isfinite(value) else None
     return int(value) if isinstance(value, np.integer) else value
-
-
-def _shortest(value: float) -> float:
-    """The number with the fewest digits that give back the same float32."""
-    # NumPy finds the digits; Python's repr, unlike NumPy's, writes them alike in every version.
-    with np.errstate(over="ignore"):
-        short = np.float32(value)
-    return float(str(short)) if np.isfinite(short) else float(value)
 
 
 def _lines(header: Sequence[str], rows: Iterable[Sequence]) -> Iterator[bytes]:
@@ -157,6 +176,32 @@ def _lines(header: Sequence[str], rows: Iterable[Sequence]) -> Iterator[bytes]:
         yield _take(text)
 
 
+def _line_blocks(header: Sequence[str], blocks: Iterable[Sequence[Sequence]]) -> Iterator[bytes]:
+    """`_lines` of columns, many rows at a time."""
+    yield next(_lines(header, ()))
+    for columns in blocks:
+        if len(columns) != len(header):
+            raise ValueError(f"{len(columns)} columns, the header has {len(header)}")
+        text = io.StringIO(newline="")
+        rows = zip(*map(_cells, columns), strict=True)
+        csv.writer(text, lineterminator="\n").writerows(rows)
+        if "\r" in text.getvalue():
+            # Older writers quote a lone "\r" only as a part of their line end.
+            yield from itertools.islice(_lines(header, zip(*columns, strict=True)), 1, None)
+        else:
+            yield text.getvalue().encode("utf-8", "surrogateescape")
+
+
+def _cells(column: Sequence) -> list:
+    """What the writer puts down as `_cell` would: it knows text, None, whole numbers and floats."""
+    if not isinstance(column, np.ndarray):
+        return list(column)
+    if column.dtype.kind != "f":
+        return (column.astype(np.int8) if column.dtype.kind == "b" else column).tolist()
+    numbers = shortest_all(column)
+    return [None if number != number else number for number in numbers.tolist()]
+
+
 def _take(text: io.StringIO) -> bytes:
     line = text.getvalue()[: -len("\r\n")] + "\n"
     text.seek(0)
@@ -170,5 +215,5 @@ def _cell(value: object) -> str:
     if isinstance(value, bool | np.bool_):
         return str(int(value))
     if isinstance(value, float | np.floating):
-        return "" if math.isnan(value) else repr(_shortest(value))
+        return "" if math.isnan(value) else repr(shortest(value))
     return str(value)

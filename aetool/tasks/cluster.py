@@ -20,10 +20,10 @@ from aetool.analysis.scores import (
     silhouette,
 )
 from aetool.errors import Failure, UsageError
+from aetool.storage.exchange import write_rows
 from aetool.storage.fitted import check_fits
 from aetool.storage.joined import listed_files, open_joined
 from aetool.storage.latents import Latents
-from aetool.storage.tables import write_table
 from aetool.tasks.copies import check_copies, copy_pictures
 from aetool.tasks.fitted import load_model, save_model
 from aetool.tasks.outputs import check_outputs, held
@@ -31,7 +31,6 @@ from aetool.tasks.sheets import Pictures, check_sheets, write_sheets
 
 Progress = Callable[[int, int], None]
 
-HEADER = ("path", "label", "cluster", "distance")
 # With fewer the places on the map are not held together, and their distances have no limit.
 _LEAST_MAPPED = 5
 
@@ -234,24 +233,19 @@ def _write(
     far: np.ndarray | None,
     probabilities: bool,
 ) -> None:
-    header = list(HEADER)
-    labels = np.full(len(rows), -1) if rows.labels is None else rows.labels
-    names = (*rows.class_names, None)  # the last is that of label -1
-    known = (names[label] for label in labels)
-    columns = [rows.paths, known, grouping.labels, grouping.distances]
+    header, columns = ["cluster", "distance"], [grouping.labels, grouping.distances]
     if far is not None:
         header.append("outlier")
         columns.append(far)
-    cells = zip(*columns, strict=True)
     if probabilities:
         header += [f"p{cluster}" for cluster in range(grouping.model.k)]
-        shares = (
-            row
-            for _, block in blocks(grouping.places)
-            for row in grouping.model.cells.probabilities(block)
-        )
-        cells = ((*row, *share) for row, share in zip(cells, shares, strict=True))
-    write_table(output, header, cells)
+
+    def parts() -> Iterator[list[np.ndarray]]:
+        for start, block in blocks(grouping.places if probabilities else grouping.labels[:, None]):
+            part = [column[start : start + len(block)] for column in columns]
+            yield [*part, *grouping.model.cells.probabilities(block).T] if probabilities else part
+
+    write_rows(output, rows, header, parts())
 
 
 def _part(progress: Progress | None, start: int, end: int) -> Callable[[float], None]:

@@ -8,14 +8,14 @@ from pathlib import Path
 import numpy as np
 
 from aetool.analysis.projection import Projection, principal_components
-from aetool.analysis.rows import moments
+from aetool.analysis.rows import blocks, moments
 from aetool.errors import UsageError
 from aetool.storage.atomic import replacing
 from aetool.storage.checked import damaged
+from aetool.storage.exchange import write_rows
 from aetool.storage.fitted import Fitted, check_fits, read_fitted, write_fitted
 from aetool.storage.joined import listed_files, open_joined
 from aetool.storage.latents import Latents
-from aetool.storage.tables import write_table
 from aetool.tasks.outputs import check_outputs, held
 
 KIND = "projection"
@@ -100,11 +100,8 @@ def project_latents(
         coordinates = projection.coordinates(rows.features)
         ratios = projection.explained_variance_ratio
         count = len(projection.components)
-        header = ["path", "label", *(f"pc{number + 1}" for number in range(count))]
-        labels = np.full(len(rows), -1) if rows.labels is None else rows.labels
-        names = (*rows.class_names, None)  # the last is that of label -1
-        cells = zip(rows.paths, labels, coordinates, strict=True)
-        write_table(output, header, ((path, names[label], *row) for path, label, row in cells))
+        names = [f"pc{number + 1}" for number in range(count)]
+        write_rows(output, rows, names, (part.T for _, part in blocks(coordinates)))
         if loadings:
             # TensorFlow: imported where it is needed, and nowhere else in this command.
             from aetool.tasks.loadings import write_loadings
