@@ -93,3 +93,31 @@ def test_a_value_that_is_not_finite_is_named():
 def test_more_components_than_dimensions_are_refused():
     with pytest.raises(ValueError, match="count must be 1 to 2"):
         principal_components(np.zeros((5, 2)), 3)
+
+
+@pytest.mark.parametrize("offset", [0.0, 1.0, 3e4])
+@pytest.mark.parametrize("first", [0.0, 60.0])
+def test_the_first_rows_need_not_be_like_the_others(offset, first, monkeypatch):
+    monkeypatch.setattr(rows, "BLOCK_VALUES", 640)  # 64 rows in a block
+    points = stretched(count=4_000, dimensions=10).astype(np.float64) - 5 + offset
+    points[:64] += first
+    check_against_scikit_learn(points, principal_components(points, 3))
+
+
+@pytest.mark.parametrize(
+    ("value", "message"), [(np.nan, "finite"), (np.inf, "finite"), (2e15, "beyond")]
+)
+@pytest.mark.parametrize("offset", [0.0, 3e4])
+def test_a_value_that_comes_late_is_named(value, message, offset, monkeypatch):
+    monkeypatch.setattr(rows, "BLOCK_VALUES", 640)
+    points = stretched(count=300, dimensions=10) + np.float32(offset)
+    points[200, 3] = value
+    with pytest.raises(FormatError, match=f"row 201 .*{message}"):
+        principal_components(points, 2)
+
+
+def test_large_values_in_range_are_no_error():
+    points = stretched() * np.float32(1e13)
+    check = principal_components(points / np.float32(1e13), 2)
+    found = principal_components(points, 2)
+    assert np.allclose(found.explained_variance_ratio, check.explained_variance_ratio, rtol=1e-4)

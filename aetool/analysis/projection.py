@@ -10,6 +10,9 @@ COVARIANCE_DIMENSIONS = 1024
 """Up to this width the covariance is summed whole; wider rows go through Krylov passes."""
 
 OVERSAMPLING = 13
+_NEAR = 4.0  # squared distance from zero, in variances, up to which rows are summed as they are
+_UNSUSPECTED = 1e20  # sums of squares up to which no row can hold what `moments` refuses
+
 MAX_PASSES = 40
 RESIDUAL = 1e-6
 """Krylov passes end when every component is an eigenvector up to this share of the variance."""
@@ -67,29 +70,62 @@ def principal_components(features: Features, count: int) -> Projection:
         ValueError: count out of range.
     """
     dimensions = features.shape[1]
-    mean, variance = moments(features)
-    if not 1 <= count <= dimensions:
+    if not 1 <= count <= max(dimensions, 1):
         raise ValueError(f"count must be 1 to {dimensions}, not {count}")
-    rows = Shifted(features, mean)
     if dimensions <= COVARIANCE_DIMENSIONS:
-        variances, axes = np.linalg.eigh(_covariance(rows))
+        mean, covariance = _mean_and_covariance(features)
+        total = float(covariance.trace())
+        variances, axes = np.linalg.eigh(covariance)
         variances, axes = variances[::-1][:count], axes[:, ::-1][:, :count]
     else:
-        variances, axes = _krylov(rows, count, float(variance.sum()))
+        mean, variance = moments(features)
+        total = float(variance.sum())
+        variances, axes = _krylov(Shifted(features, mean), count, total)
     variances = np.maximum(variances, 0.0)
     components = _signed(axes.T)
-    total = float(variance.sum())
     ratio = np.minimum(variances / total, 1) if total > 0 else None
     return Projection(mean, components, variances, ratio)
 
 
-def _covariance(rows: Features) -> np.ndarray:
-    """Population covariance float64 (d, d) of rows whose mean is zero."""
-    count, dimensions = rows.shape
-    total = np.zeros((dimensions, dimensions))
-    for _, block in blocks(rows):
-        total += block.T @ block
-    return total / count
+def _mean_and_covariance(features: Features) -> tuple[np.ndarray, np.ndarray]:
+    """Mean float64 (d,) and population covariance float64 (d, d), as a rule in one pass.
+
+    Raises:
+        FormatError: as `moments`.
+    """
+    empty = np.empty((0, features.shape[1]), np.float32)
+    _, first = next(blocks(features), (0, empty))
+    mean, variance = moments(first)
+    shift = mean if _far(mean, variance) else None
+    mean, covariance, checked = _one_pass(features, shift)
+    if not checked:
+        moments(features)  # says which row it is, where there is one
+    moved = mean if shift is None else mean - shift
+    if _far(moved, covariance.diagonal()):  # the first rows were not like the others
+        mean, covariance, _ = _one_pass(features, mean)
+    return mean, covariance
+
+
+def _one_pass(features: Features, shift: np.ndarray | None) -> tuple[np.ndarray, np.ndarray, bool]:
+    """Mean and covariance by sums over rows minus a vector, and whether all values are in range."""
+    count, dimensions = features.shape
+    products = np.zeros((dimensions, dimensions))
+    sums = np.zeros(dimensions)
+    narrow = None if shift is None else shift.astype(np.float32)
+    with np.errstate(over="ignore", invalid="ignore"):
+        for _, block in blocks(features):
+            rows = block if narrow is None else block - narrow
+            products += rows.T @ rows
+            sums += np.ones(len(rows), np.float32) @ rows
+        middle = sums / count
+        covariance = products / count - np.outer(middle, middle)
+    checked = bool(products.diagonal().max() < _UNSUSPECTED)  # not so where there is a NaN
+    return middle if narrow is None else narrow + middle, covariance, checked
+
+
+def _far(middle: np.ndarray, variance: np.ndarray) -> bool:
+    """Whether rows are so far from zero that products of them would lose digits."""
+    return bool((middle**2).max() > _NEAR * variance.max())
 
 
 def _krylov(rows: Features, count: int, total: float) -> tuple[np.ndarray, np.ndarray]:
