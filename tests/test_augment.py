@@ -2,6 +2,7 @@
 
 import numpy as np
 import pytest
+from scipy import ndimage
 
 from aetool.errors import UsageError
 from aetool.images import augment as augment_module
@@ -126,7 +127,31 @@ def test_a_pair_is_varied_alike():
 
 def test_what_needs_no_resampling_is_what_it_would_give():
     pictures = np.random.default_rng(0).integers(0, 256, (40, 9, 7, 3), np.uint8)
-    resampled = augment_module._resampled(
-        pictures, ("flip",), (9, 7), np.random.default_rng(0).random((40, 10)), [0] * 40
-    )
+    draws = np.random.default_rng(0).random((40, 10))
+    maps = augment_module._affine_maps((9, 7), ("flip",), (9, 7), draws, np.zeros(40, int))
+    resampled = augment_module._resampled(pictures, (9, 7), maps)
     np.testing.assert_array_equal(varied(("flip",), size=(9, 7), pictures=pictures), resampled)
+
+
+@pytest.mark.parametrize("names", [("crop",), ("rotate",), tuple(DRAWN[:-1])])
+@pytest.mark.parametrize("shape", [(24, 20, 1), (9, 31, 3), (1, 5, 1), (5, 1, 3), (1, 1, 1)])
+def test_resampling_is_bilinear_between_the_nearest_pixels(names, shape):
+    """Against SciPy, pixel by pixel, with the edges repeated; the parts are of several pictures."""
+    pictures = np.random.default_rng(2).integers(0, 256, (30, *shape), np.uint8)
+    size = (40, 36)
+    draws = np.random.default_rng(3).random((30, 10))
+    maps = augment_module._affine_maps(shape[:2], names, size, draws, np.zeros(30, int))
+    found = augment_module._resampled(pictures, size, maps)
+    y, x = np.meshgrid(np.arange(size[0]) + 0.5, np.arange(size[1]) + 0.5, indexing="ij")
+    for number, picture in enumerate(pictures):
+        rows, columns = (part[0] * y + part[1] * x + part[2] - 0.5 for part in maps[..., number])
+        for channel in range(shape[2]):
+            expected = ndimage.map_coordinates(
+                picture[..., channel].astype(float), [rows, columns], order=1, mode="nearest"
+            )
+            np.testing.assert_allclose(found[number, ..., channel], expected, atol=0.51)
+
+
+def test_rotated_edges_are_repeated_not_black():
+    white = np.full((20, 16, 16, 3), 255, np.uint8)
+    assert (varied(("rotate", "shift"), size=(16, 16), pictures=white) == 255).all()

@@ -4,7 +4,6 @@ import math
 from collections.abc import Collection
 
 import numpy as np
-from PIL import Image
 
 from aetool.errors import UsageError
 
@@ -24,6 +23,7 @@ _WINDOW_SIDE = 0.75
 # Numbers drawn for each picture, whether its variations need them or not.
 _DRAWS = 10
 _MIRROR = 5
+_PIXELS = 1 << 14  # that are resampled together: few enough for the cache
 
 
 def variants(names: Collection[str]) -> int:
@@ -68,7 +68,7 @@ def augment(
     Returns:
         uint8 (n, height, width, c).
     """
-    windows = [0] * len(pictures) if windows is None else windows.tolist()
+    windows = np.zeros(len(pictures), int) if windows is None else windows
     draws = rng.random((len(pictures), _DRAWS))
     if set(names) <= {"flip", "brightness"} and pictures.shape[1:3] == tuple(size):
         # What resampling would come to, to the last bit.
@@ -77,27 +77,119 @@ def augment(
             mirrored = draws[:, _MIRROR] < 0.5
             out[mirrored] = out[mirrored, :, ::-1]
     else:
-        out = _resampled(pictures, names, size, draws, windows)
+        maps = _affine_maps(pictures.shape[1:3], names, size, draws, windows)
+        out = _resampled(pictures, size, maps)
     if "brightness" not in names:
         return out
     contrast, offset = 0.8 + 0.4 * draws[:, 6], 51 * (2 * draws[:, 7] - 1)
     return _with_light(out, contrast, offset)
 
 
-def _resampled(pictures, names, size, draws, windows) -> np.ndarray:
-    """One affine map of each picture."""
-    shape = pictures.shape[1:3]
+def _affine_maps(
+    shape: tuple[int, int],
+    names: Collection[str],
+    size: tuple[int, int],
+    draws: np.ndarray,
+    windows: np.ndarray,
+) -> np.ndarray:
+    """From the pixels of the output to those of each picture, as its ten draws will have it.
+
+    Returns:
+        float64 (2, 3, n): y and x in the picture are the first two numbers times y and x in the
+        output plus the third, the middle of a pixel being half a pixel from its edges.
+    """
+    height, width = shape
+    whole = np.where(windows > 0, _WINDOW_SIDE, 1.0)
+    window_h = window_w = whole
+    if "crop" in names:
+        side = np.sqrt(0.7 + 0.3 * draws[:, 0])
+        aspect = (4 / 3) ** (draws[:, 1] - 0.5)
+        window_h = whole * np.minimum(1.0, side * aspect)
+        window_w = whole * np.minimum(1.0, side / aspect)
+    # The window's centre, in input pixels; with a crop anywhere inside, else in the middle.
+    down, across = np.array(_WINDOWS)[windows].T
+    span_y, span_x = (whole - window_h) * height, (whole - window_w) * width
+    centre_y = height / 2 + span_y * (draws[:, 2] - 0.5) + (1 - whole) * height * down
+    centre_x = width / 2 + span_x * (draws[:, 3] - 0.5) + (1 - whole) * width * across
+    if "shift" in names:
+        # By whole pixels: what lies between two would be a blur that no other picture has.
+        centre_y = centre_y + np.rint(0.2 * (draws[:, 8] - 0.5) * height)
+        centre_x = centre_x + np.rint(0.2 * (draws[:, 9] - 0.5) * width)
+    angle = np.radians(20 * (draws[:, 4] - 0.5)) if "rotate" in names else np.zeros(len(draws))
+    mirror = np.where(draws[:, _MIRROR] < 0.5, -1, 1) if "flip" in names else 1
+    scale_y, scale_x = window_h * height / size[0], mirror * window_w * width / size[1]
+    cos, sin = np.cos(angle), np.sin(angle)
+    yy, yx = cos * scale_y, sin * scale_x
+    xy, xx = -sin * scale_y, cos * scale_x
+    return np.array(
+        [
+            [yy, yx, centre_y - yy * size[0] / 2 - yx * size[1] / 2],
+            [xy, xx, centre_x - xy * size[0] / 2 - xx * size[1] / 2],
+        ]
+    )
+
+
+def _resampled(pictures: np.ndarray, size: tuple[int, int], maps: np.ndarray) -> np.ndarray:
+    """Uint8 (n, h, w, c) by one affine map each, bilinear; beyond an edge its pixels repeat."""
     out = np.empty((len(pictures), *size, pictures.shape[3]), np.uint8)
-    # A turned or moved picture shows what lies beyond its edge: its edge pixels, repeated.
-    moves = "shift" in names or "rotate" in names
-    margin = max(shape) // 4 if moves else 0
-    if margin:
-        edges = ((0, 0), (margin, margin), (margin, margin), (0, 0))
-        pictures = np.pad(pictures, edges, mode="edge")
-    for i, (drawn, window) in enumerate(zip(draws.tolist(), windows, strict=True)):
-        matrix = _affine_map(shape, margin, names, size, drawn, window)
-        out[i] = _transformed(pictures[i], size, matrix)
+    step = max(1, _PIXELS // (size[0] * size[1]))
+    for start in range(0, len(pictures), step):
+        part = slice(start, start + step)
+        out[part] = _bilinear(pictures[part], size, maps[..., part])
     return out
+
+
+def _bilinear(pictures: np.ndarray, size: tuple[int, int], maps: np.ndarray) -> np.ndarray:
+    count, height, width, channels = pictures.shape
+    first_y, down = _cells(maps[0], size, height)
+    first_x, right = _cells(maps[1], size, width)
+    first = first_y * width + first_x
+    first += (np.arange(count) * (height * width))[:, None, None]
+    whole = not right.any() and not down.any()  # the pixels alone, nothing between them
+    down, right = (np.broadcast_to(part, first.shape).copy() for part in (down, right))
+    # What follows a picture's last row or column has no weight, but must be there.
+    below, beside = width * (height > 1), int(width > 1)
+    out = np.empty((count, *size, channels), np.uint8)
+    for channel in range(channels):
+        pixels = pictures[..., channel].ravel()
+        if whole:
+            out[..., channel] = pixels.take(first, mode="clip")
+            continue
+        above = _between(pixels, first, beside, right)
+        between = _between(pixels[below:], first, beside, right)
+        between -= above
+        between *= down
+        between += above
+        between += 0.5
+        out[..., channel] = between
+    return out
+
+
+def _between(pixels: np.ndarray, first: np.ndarray, beside: int, right: np.ndarray) -> np.ndarray:
+    """Float32, of the shape of `first`: what lies between some pixels and those beside them."""
+    left = pixels.take(first, mode="clip").astype(np.float32)
+    between = pixels[beside:].take(first, mode="clip") - left
+    between *= right
+    between += left
+    return between
+
+
+def _cells(rows: np.ndarray, size: tuple[int, int], length: int) -> tuple[np.ndarray, np.ndarray]:
+    """Along one axis of `length`: the pixel before each place, int64, and how far beyond it.
+
+    Of the shape (n, height, width) or one that broadcasts to it, where nothing is turned.
+    """
+    by_y, by_x, offset = rows.astype(np.float32)[:, :, None, None]
+    # The middle of the picture's first pixel is at 0, that of the output's at half a pixel.
+    places = offset - np.float32(0.5)
+    if by_y.any():
+        places = places + by_y * (np.arange(size[0], dtype=np.float32)[:, None] + np.float32(0.5))
+    if by_x.any():
+        places = places + by_x * (np.arange(size[1], dtype=np.float32) + np.float32(0.5))
+    np.clip(places, 0, length - 1, out=places)
+    before = places.astype(np.int64)
+    places -= before
+    return before, places
 
 
 def _with_light(pictures: np.ndarray, contrast: np.ndarray, offset: np.ndarray) -> np.ndarray:
@@ -105,51 +197,3 @@ def _with_light(pictures: np.ndarray, contrast: np.ndarray, offset: np.ndarray) 
     levels = (np.arange(256) - 127.5) * contrast[:, None] + 127.5 + offset[:, None]  # (n, 256)
     tables = np.clip(levels, 0, 255).astype(np.uint8)
     return np.take_along_axis(tables, pictures.reshape(len(tables), -1), 1).reshape(pictures.shape)
-
-
-def _transformed(
-    pixels: np.ndarray, size: tuple[int, int], matrix: tuple[float, ...]
-) -> np.ndarray:
-    """One affine map of uint8 (h, w, c), bilinear."""
-    if pixels.shape[2] not in (1, 3):
-        channels = np.split(pixels, pixels.shape[2], axis=2)
-        return np.concatenate([_transformed(channel, size, matrix) for channel in channels], axis=2)
-    # What Image.fromarray and np.asarray do, without the questions that they ask each time.
-    mode = "L" if pixels.shape[2] == 1 else "RGB"
-    image = Image.frombytes(mode, pixels.shape[1::-1], pixels.tobytes())
-    varied = image.transform(
-        size[::-1], Image.Transform.AFFINE, matrix, resample=Image.Resampling.BILINEAR
-    )
-    return np.frombuffer(varied.tobytes(), np.uint8).reshape(*size, pixels.shape[2])
-
-
-def _affine_map(shape, margin, names, size, draws, window) -> tuple[float, ...]:
-    """From the pixels of the output to those of one picture, as its ten draws will have it."""
-    height, width = shape
-    whole = _WINDOW_SIDE if window else 1.0
-    window_h = window_w = whole
-    if "crop" in names:
-        area = 0.7 + 0.3 * draws[0]
-        aspect = math.exp((2 * draws[1] - 1) * math.log(4 / 3) / 2)
-        window_h *= min(1.0, math.sqrt(area) * aspect)
-        window_w *= min(1.0, math.sqrt(area) / aspect)
-    # The window's centre, in input pixels; with a crop anywhere inside, else in the middle.
-    down, across = _WINDOWS[window]
-    span_y, span_x = (whole - window_h) * height, (whole - window_w) * width
-    centre_y = height / 2 + span_y * (draws[2] - 0.5) + (1 - whole) * height * down
-    centre_x = width / 2 + span_x * (draws[3] - 0.5) + (1 - whole) * width * across
-    if "shift" in names:
-        # By whole pixels: what lies between two would be a blur that no other picture has.
-        centre_y += round(0.2 * (draws[8] - 0.5) * height)
-        centre_x += round(0.2 * (draws[9] - 0.5) * width)
-    angle = math.radians(20 * (draws[4] - 0.5)) if "rotate" in names else 0.0
-    mirror = -1 if "flip" in names and draws[_MIRROR] < 0.5 else 1
-    scale_y = window_h * height / size[0]
-    scale_x = mirror * window_w * width / size[1]
-    cos, sin = math.cos(angle), math.sin(angle)
-    a, b = cos * scale_x, -sin * scale_y
-    d, e = sin * scale_x, cos * scale_y
-    return (
-        a, b, margin + centre_x - a * size[1] / 2 - b * size[0] / 2,
-        d, e, margin + centre_y - d * size[1] / 2 - e * size[0] / 2,
-    )  # fmt: skip
