@@ -2,12 +2,19 @@
 
 import io
 import json
+import os
 import signal
 import sys
 from collections.abc import Callable
 from contextlib import redirect_stderr, redirect_stdout
 from dataclasses import dataclass
 from pathlib import Path
+
+if "PYTEST_XDIST_WORKER" in os.environ:
+    # The other workers have the other cores: threads that wait for each other by spinning, as
+    # OpenMP's and OpenBLAS's do, would take them away. NumPy reads this when it is imported.
+    os.environ.setdefault("OMP_NUM_THREADS", "1")
+    os.environ.setdefault("OPENBLAS_NUM_THREADS", "1")
 
 import numpy as np
 import pytest
