@@ -1,10 +1,14 @@
 """The engine: Keras's numbers, one shape, no trace left in the process."""
 
+import threading
+from concurrent.futures import ThreadPoolExecutor
+
 import keras
 import numpy as np
 import pytest
 import tensorflow as tf
 
+from aetool.inference import engine as engine_module
 from aetool.inference.engine import Engine, natural_batch_size
 from aetool.inference.precision import has_bfloat16
 from aetool.models.build import build_model
@@ -40,6 +44,38 @@ def test_bfloat16_stays_close_and_leaves_other_graphs_alone(model):
         assert not np.array_equal(exact, rounded)
     options = tf.config.optimizer.get_experimental_options()
     assert not options.get("auto_mixed_precision_onednn_bfloat16")
+
+
+def test_threads_share_an_engine(model):
+    """The graph is made once, and its results are those of one call after the other."""
+    engine = Engine(model, precision="float32", batch_size=4)
+    starts = [0, 1, 0, 1, 1, 0]
+    with ThreadPoolExecutor(3) as pool:
+        found = list(pool.map(lambda i: engine.predict(X[i : i + 4])["reconstruction"], starts))
+    for start, rows in zip(starts, found, strict=True):
+        expected = engine.predict(X[start : start + 4])["reconstruction"]
+        np.testing.assert_array_equal(rows, expected)
+
+
+def test_calls_of_other_precision_wait_for_each_other():
+    precision, option = engine_module._MixedPrecision(), "auto_mixed_precision_onednn_bfloat16"
+    seen, inside = [], threading.Event()
+
+    def other():
+        inside.set()
+        with precision(False):
+            seen.append(tf.config.optimizer.get_experimental_options().get(option, False))
+
+    with precision(True), precision(True):
+        thread = threading.Thread(target=other)
+        thread.start()
+        inside.wait()
+        thread.join(0.05)
+        assert thread.is_alive() and not seen
+        assert tf.config.optimizer.get_experimental_options()[option]
+    thread.join(30)
+    assert seen == [False]
+    assert not tf.config.optimizer.get_experimental_options()[option]
 
 
 def test_batch_size_follows_from_the_picture_alone():

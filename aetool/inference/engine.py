@@ -7,6 +7,7 @@ a doubling is computed at the small size. Keras's own `predict` does none of thi
 
 import math
 import os
+import threading
 from collections.abc import Iterator
 from contextlib import contextmanager
 
@@ -28,16 +29,44 @@ def natural_batch_size(height: int, width: int) -> int:
     return max(1, min(_LARGEST_BATCH, _PIXELS_PER_BATCH // (height * width)))
 
 
-@contextmanager
-def _mixed_precision(wanted: bool) -> Iterator[None]:
-    """oneDNN's automatic bfloat16, for the calls inside alone: TensorFlow knows it process-wide."""
-    option = "auto_mixed_precision_onednn_bfloat16"
-    before = tf.config.optimizer.get_experimental_options().get(option, False)
-    tf.config.optimizer.set_experimental_options({option: wanted})
-    try:
-        yield
-    finally:
-        tf.config.optimizer.set_experimental_options({option: before})
+class _MixedPrecision:
+    """oneDNN's automatic bfloat16, which TensorFlow knows process-wide, for some calls alone.
+
+    Calls that want it and calls that do not wait for each other.
+    """
+
+    _OPTION = "auto_mixed_precision_onednn_bfloat16"
+
+    def __init__(self):
+        self._changed = threading.Condition()
+        self._calls = 0
+        self._wanted = False
+
+    @contextmanager
+    def __call__(self, wanted: bool) -> Iterator[None]:
+        with self._changed:
+            self._changed.wait_for(lambda: not self._calls or self._wanted == wanted)
+            if not self._calls:
+                self._wanted = wanted
+                self._before = tf.config.optimizer.get_experimental_options().get(
+                    self._OPTION, False
+                )
+                self._set(wanted)
+            self._calls += 1
+        try:
+            yield
+        finally:
+            with self._changed:
+                self._calls -= 1
+                if not self._calls:
+                    self._set(self._before)
+                    self._changed.notify_all()
+
+    def _set(self, value: bool) -> None:
+        tf.config.optimizer.set_experimental_options({self._OPTION: value})
+
+
+_mixed_precision = _MixedPrecision()
 
 
 def _check_memory(model: keras.Model, batch_size: int) -> None:
@@ -77,9 +106,10 @@ class Engine:
         self.output_names = tuple(model.output_names)
         self._model = model
         self._graph = None
+        self._first = threading.Lock()
 
     def predict(self, batch: np.ndarray) -> dict[str, np.ndarray]:
-        """Run one batch.
+        """Run one batch; several threads may at once.
 
         Args:
             batch: float32 (n, height, width, channels) with n at most `batch_size`; a shorter one
@@ -93,8 +123,9 @@ class Engine:
             padded = np.zeros((self.batch_size, *self.input_shape), np.float32)
             padded[:n] = batch
             batch = padded
-        if self._graph is None:
-            self._graph = self._freeze()
+        with self._first:
+            if self._graph is None:
+                self._graph = self._freeze()
         with _mixed_precision(self.precision == "bfloat16"):
             outputs = self._graph(tf.constant(batch, tf.float32))
         return {

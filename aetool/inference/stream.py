@@ -1,9 +1,9 @@
 """Decode, predict and write at the same time, in bounded memory and in the order of the source.
 
-Reader threads turn pictures into network inputs, the calling thread runs the network on full
-batches, and writer threads finish the results. Neither side waits for the other longer than it
-must, and what is held in between is bounded in pictures and in bytes, so a million thumbnails and a
-folder of 100-megapixel scans both run in flat memory.
+Reader threads turn pictures into network inputs, two threads run the network on full batches, and
+writer threads finish the results. Neither side waits for the other longer than it must, and what is
+held in between is bounded in pictures and in bytes, so a million thumbnails and a folder of
+100-megapixel scans both run in flat memory.
 """
 
 import os
@@ -26,6 +26,9 @@ Progress = Callable[[int, int], None]
 SIDE_BYTES = 256 * 2**20
 # Pictures read ahead before the engine, and with it the batch size, is known.
 FIRST_AHEAD = 64
+# Batches in the engine at a time, where there is more than one processor: while one waits for the
+# slowest part of a layer, the other has work for the processors that are done.
+AT_ONCE = 2
 
 
 @dataclass(frozen=True, slots=True)
@@ -81,7 +84,7 @@ def stream(
         load: called in reader threads with an index; returns the Item. An ImageError leaves the
             picture out.
         make_engine: called once, in the calling thread, when the first picture has been read; never
-            when none can be.
+            when none can be. What it returns is asked for AT_ONCE predictions at a time.
         finish: called in writer threads, several at a time and in no particular order, with the
             item and its row of every output. An ImageError records the picture as failed.
         take: called in the calling thread, in input order, with a finished picture's index and what
@@ -163,9 +166,13 @@ def predictions(
     reader = _Reader(indices, load, workers) if workers else _Inline(indices, load)
     engine = None
     batch: list[Item] = []
+    at_once = AT_ONCE if workers and processors() > 1 else 1
+    pool = ThreadPoolExecutor(at_once, thread_name_prefix="aetool-predict")
+    under_way: deque[tuple[list[Item], Future]] = deque()
+    told = 0
     try:
         while True:
-            outcome = reader.take(wait=not batch)
+            outcome = reader.take(wait=not batch and not under_way)
             if isinstance(outcome, Item):
                 batch.append(outcome)
                 if engine is None:
@@ -175,18 +182,28 @@ def predictions(
                 failures.append(Failure(source.name(indices[reader.taken - 1]), outcome.message))
             elif outcome is not None:
                 raise outcome
-            elif not batch:
+            elif not batch and not under_way:
                 return
             if batch and (outcome is None or len(batch) == engine.batch_size):
-                held = sum(item.nbytes for item in batch)
-                outcome = None
-                yield batch, engine.predict(np.stack([item.inputs for item in batch]))
+                inputs = np.stack([item.inputs for item in batch])
+                under_way.append((batch, pool.submit(engine.predict, inputs)))
                 batch = []
+                del inputs
+            no_more, outcome = outcome is None, None  # at the end, or until some is let go
+            full = len(under_way) == at_once
+            if under_way and (full or no_more or under_way[0][1].done()):
+                items, future = under_way.popleft()
+                held = sum(item.nbytes for item in items)
+                yield items, future.result()
+                del items, future
                 reader.release(held)
-            if progress and not batch:
-                progress(reader.taken, len(indices))
+            settled = reader.taken - len(batch) - sum(len(items) for items, _ in under_way)
+            if progress and settled > told:
+                told = settled
+                progress(settled, len(indices))
     finally:
         reader.stop()
+        pool.shutdown(wait=True, cancel_futures=True)
 
 
 class _Reader:
