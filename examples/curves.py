@@ -1,14 +1,16 @@
 #!/usr/bin/env python3
 """One quantity of several trainings in one plot: curves.py OUT.png KEY NAME=MODEL.h5 [...]
 
-KEY is a name in the history that every checkpoint keeps, such as loss or val_loss; several files of
-one NAME, as of the same stages of a greedy training, may follow each other.
+KEY is a name in the history that every checkpoint keeps, such as loss or val_loss. What a greedy
+training has of it begins after the epochs that its stages took, which have losses of their own.
 """
 
+import re
 import sys
 from pathlib import Path
 
 from matplotlib.figure import Figure
+from matplotlib.ticker import MaxNLocator, ScalarFormatter
 
 from aetool.storage.checkpoint import read_checkpoint
 
@@ -19,9 +21,16 @@ figure = Figure(figsize=(7, 4.2), layout="constrained")
 axes = figure.subplots()
 for entry in entries:
     name, _, path = entry.partition("=")
-    history = read_checkpoint(Path(path), weights=False).arrays[f"history/{key}"]
-    axes.plot(range(1, len(history) + 1), history, label=name, marker="o", markersize=3)
+    arrays = read_checkpoint(Path(path), weights=False).arrays
+    of_a_stage = re.compile(f"history/{key.replace('loss', r'stage[0-9]+_loss')}")
+    before = sum(len(arrays[other]) for other in arrays if of_a_stage.fullmatch(other))
+    history = arrays[f"history/{key}"]
+    places = range(before + 1, before + len(history) + 1)
+    axes.plot(places, history, label=name, marker="o", markersize=3)
 axes.set_yscale("log")
+for axis in (axes.yaxis.set_major_formatter, axes.yaxis.set_minor_formatter):
+    axis(ScalarFormatter())
+axes.xaxis.set_major_locator(MaxNLocator(integer=True))
 axes.set_xlabel("epoch")
 axes.set_ylabel(key.replace("_", " "))
 axes.grid(True, which="both", alpha=0.3)

@@ -1,19 +1,21 @@
 """Pictures a second of the compute engine against Keras `predict` and PyTorch, and its fidelity.
 
-Weights are random: the fidelity of trained ones is decided at the end of each training. GFLOP/s
-count two operations a multiplication of the convolutions; the ceiling is a matrix product of 4,096
-by 4,096 in bfloat16.
+aetool has as many batches in the engine at a time as in its commands; Keras and PyTorch give all
+processors to one. Weights are random: the fidelity of trained ones is decided at the end of each
+training. GFLOP/s count two operations a multiplication of the convolutions; the ceiling is a matrix
+product of 4,096 by 4,096 in bfloat16.
 """
 
 import keras
 import numpy as np
 import tensorflow as tf
 import torch
-from timing import rates, table
+from timing import at_once, rates, table
 from torch_unet import UNet
 
 from aetool.inference.engine import Engine
 from aetool.inference.precision import has_bfloat16
+from aetool.inference.stream import AT_ONCE
 from aetool.models.build import build_model, complete
 from aetool.models.specs import FAMILIES
 
@@ -52,14 +54,15 @@ def _family(name: str) -> list[object]:
     precise, fast = (Engine(model, precision=p) for p in ("float32", "auto"))
     x = np.random.default_rng(0).random((precise.batch_size, *precise.input_shape), np.float32)
 
-    def once(call):
-        return lambda: call(x) is not None and len(x)
-
-    def predict(batch):
-        return model.predict(batch, batch_size=len(batch), verbose=0)
+    def predict():
+        return model.predict(x, batch_size=len(x), verbose=0) is not None and len(x)
 
     measured = rates(
-        {"keras": once(predict), "float32": once(precise.predict), "auto": once(fast.predict)},
+        {
+            "keras": predict,
+            "float32": at_once(precise.predict, x, AT_ONCE),
+            "auto": at_once(fast.predict, x, AT_ONCE),
+        },
         rounds=3,
         seconds=2,
     )
@@ -92,7 +95,7 @@ def _against_torch() -> str:
     product = tf.function(lambda: tf.linalg.matmul(square, square))
     contenders = {
         "Keras `predict` float32": lambda: len(model.predict(x, batch_size=batch, verbose=0)),
-        "aetool": lambda: engine.predict(x) is not None and batch,
+        "aetool": at_once(engine.predict, x, AT_ONCE),
         "PyTorch float32, channels last": lambda: run(last, False),
         "PyTorch bfloat16 autocast": lambda: run(last, True),
         "torch.compile bfloat16": lambda: run(compiled, True),

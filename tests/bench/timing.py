@@ -5,6 +5,7 @@ import platform
 import statistics
 import time
 from collections.abc import Callable, Mapping
+from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
 
@@ -24,6 +25,22 @@ def rates(contenders: Mapping[str, Callable[[], int]], rounds: int = 5, seconds:
                 done += call()
             measured[name].append(done / (time.perf_counter() - started))
     return {name: statistics.median(values) for name, values in measured.items()}
+
+
+def at_once(predict: Callable, batch, calls: int) -> Callable[[], int]:
+    """As aetool's stream has it: so many predictions of a batch under way at any time.
+
+    What is returned does a few rounds of them and returns the number of pictures.
+    """
+    pool = ThreadPoolExecutor(calls)
+    batches = [batch] * (4 * calls)
+
+    def call() -> int:
+        for _ in pool.map(predict, batches):
+            pass
+        return sum(map(len, batches))
+
+    return call
 
 
 def durations(contenders: Mapping[str, Callable[[], object]], rounds: int = 5):
