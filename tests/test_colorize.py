@@ -11,12 +11,13 @@ import pytest
 from PIL import Image
 
 from aetool.errors import FormatError, OutputError, UsageError
-from aetool.images.chroma import join
-from aetool.images.color import ab_bins, rgb_to_lab
+from aetool.images.chroma import ab_to_chroma, join
+from aetool.images.color import ab_bins, annealed_mean, rgb_to_lab
+from aetool.inference.load import rebuild
 from aetool.storage.atomic import locked
 from aetool.storage.checkpoint import Checkpoint, read_checkpoint, write_checkpoint
 from aetool.tasks.colorize import colorize_images
-from aetool.tasks.colors import Decoder
+from aetool.tasks.colors import AbBins, Decoder
 
 WEIGHTS = np.array([0.299, 0.587, 0.114])
 ORANGE = np.array([0.7, 0.5, 0.3])  # what the tiny model sees everywhere
@@ -266,28 +267,67 @@ def test_ab_bins_are_decoded_by_the_annealed_mean(tmp_path):
     assert abs(np.array([red, green, blue]) @ WEIGHTS - 120) <= 1
 
 
+@pytest.mark.parametrize("decoding", [{}, {"rebalancing": 1}, {"rebalancing": 0.5}])
+@pytest.mark.parametrize("temperature", [1, 0.38])
+def test_the_network_anneals_what_it_finds(tmp_path, decoding, temperature):
+    """Prepared, a network's mean colour is the annealed mean of what it finds otherwise."""
+    bins, random = ab_bins(), np.random.default_rng(0)
+    weights = np.exp(random.normal(size=len(bins))).astype(np.float32)
+    output = {"name": "ab_probabilities", "decoding": "ab-bins", "temperature": temperature}
+    path = write_colorizer(
+        tmp_path / "m.h5",
+        outputs=len(bins),
+        activation="softmax",
+        bias=random.normal(size=len(bins)) * 3,
+        output={**output, **decoding},
+        ab_weights=weights,
+    )
+    grey = ramp(32, 32)
+    stored = read_checkpoint(path)
+    model = rebuild(stored).model
+    inputs = (grey / np.float32(255))[None, ..., None]
+    found = np.asarray(model(inputs))[0]
+    power = decoding.get("rebalancing")
+    expected = annealed_mean(found, bins, temperature, weights**power if power else None)
+    decoder = Decoder(path, stored)
+    decoder.prepare(model)
+    chroma = decoder.chroma({"ab_probabilities": np.asarray(model(inputs))[0]}, grey)
+    assert np.abs(chroma - ab_to_chroma(expected, grey)).max() < 1e-5
+
+
 def test_the_weights_of_training_are_taken_back():
     """Of two colours, the one that weighed 100 times as much is found 100 times as likely."""
-    bins = ab_bins()
-    green, red = (int(np.flatnonzero((bins == ab).all(axis=1))[0]) for ab in ([-20, 0], [20, 0]))
-    weights = np.ones(len(bins), np.float32)
-    weights[red] = 100
-    found = np.zeros((4, 4, len(bins)), np.float32)
-    found[..., green], found[..., red] = 1 / 101, 100 / 101
-    grey = np.full((50, 80), 120, np.uint8)
+    weights = np.array([1, 100], np.float32)
+    bins = AbBins(np.float32([[-20, 0], [20, 0]]), 1, weights)
+    kernel, bias = bins.anneal(np.ones((1, 1, 3, 2), np.float32), np.log(weights / 101))
+    np.testing.assert_array_equal(kernel, 1)
+    np.testing.assert_allclose(bias, np.log(1 / 101), rtol=1e-6)
 
-    def redness(**decoding):
-        output = {"name": "found", "decoding": "ab-bins", "temperature": 1, **decoding}
-        metadata = {"task": "colorize", "preprocessing": {"size": [16, 16]}, "output": [output]}
-        arrays = {"ab_bins": bins, "ab_weights": weights}
-        decoder = Decoder(Path("m.h5"), Checkpoint(metadata, "", {}, arrays))
-        return decoder.chroma({"found": found}, grey)[2, 2, 0]
+
+def test_saturation_of_the_output_multiplies_its_colours():
+    output = {"name": "ab", "decoding": "ab", "scale": 100}
+    grey, values = np.full((50, 80), 120, np.uint8), np.full((4, 4, 2), 0.2, np.float32)
+
+    def redness(**more):
+        metadata = {"task": "colorize", "preprocessing": {"size": [16, 16]}}
+        metadata["output"] = [{**output, **more}]
+        decoder = Decoder(Path("m.h5"), Checkpoint(metadata, "", {}, {}))
+        return decoder.chroma({"ab": values}, grey)[2, 2, 0]
 
     assert redness() > 0.05
-    assert redness(rebalancing=1) == pytest.approx(0, abs=0.002)
-    half = redness(rebalancing=0.5)
-    assert half == pytest.approx(redness() * (9 / 11) / (99 / 101), rel=0.05)
-    assert redness(rebalancing=0.5, saturation=1.5) == pytest.approx(1.5 * half)
+    assert redness(saturation=1.5) == pytest.approx(1.5 * redness())
+
+
+def test_bins_without_a_distribution_are_refused(aetool, tmp_path):
+    path = write_colorizer(
+        tmp_path / "m.h5",
+        bias=np.zeros(3),
+        output={"name": "reconstruction", "decoding": "ab-bins", "temperature": 1},
+    )
+    save(tmp_path / "grey.png", np.full((50, 80), 120, np.uint8))
+    done = aetool("colorize", tmp_path / "grey.png", tmp_path / "out.png", "-c", path)
+    assert done.status == 1 and "no distribution over ab bins" in done.stderr
+    assert not (tmp_path / "out.png").exists()
 
 
 def test_saturation_multiplies_what_the_model_states(aetool, tmp_path):

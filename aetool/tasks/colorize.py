@@ -147,6 +147,7 @@ class Colouring:
         from aetool.inference.load import rebuild
 
         model = rebuild(self.stored, size=self.decoder.size).model
+        self.decoder.prepare(model)
         return Engine(model, precision=self.precision, batch_size=self.batch_size)
 
     def finish(self, item: Item, outputs: Outputs) -> Done:

@@ -4,16 +4,19 @@ import math
 from dataclasses import dataclass
 from importlib import resources
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 import numpy as np
 
 from aetool.errors import FormatError, UsageError
 from aetool.images.bleeding import bleeding
 from aetool.images.chroma import ab_to_chroma, chroma_of, colorfulness, strips, unit
-from aetool.images.color import annealed_mean
 from aetool.images.quality import PSNR_CEILING
 from aetool.inference.stream import Outputs
 from aetool.storage.checkpoint import Checkpoint
+
+if TYPE_CHECKING:
+    import keras
 
 RENDER_SIZES = (32, 1024)
 # psnr, psnr_grey, colorfulness, colorfulness_true, bleeding, bleeding_true
@@ -36,7 +39,7 @@ def shipped_checkpoint() -> Path:
 
 @dataclass(frozen=True, slots=True)
 class AbBins:
-    """How probabilities over ab bins become a colour.
+    """How a distribution over ab bins becomes a colour.
 
     Args:
         bins: float32 (bins, 2), their centres in Lab units.
@@ -48,9 +51,19 @@ class AbBins:
     temperature: float
     weights: np.ndarray | None
 
-    def ab(self, probabilities: np.ndarray) -> np.ndarray:
-        """float (h, w, bins) -> float32 (h, w, 2) in Lab units."""
-        return annealed_mean(probabilities, self.bins, self.temperature, self.weights)
+    def anneal(self, kernel: np.ndarray, bias: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
+        """Weights whose softmax is the distribution that `images.color.annealed_mean` averages.
+
+        What it does to the probabilities of a softmax is linear in the logits below, so that the
+        network does it in the multiplication that it makes anyway.
+
+        Args:
+            kernel, bias: float32 (..., bins) and (bins,), which give the logits.
+        """
+        scale = np.float32(1 / self.temperature)
+        if self.weights is not None:
+            bias = bias - np.log(self.weights, dtype=np.float32)
+        return kernel * scale, bias * scale
 
 
 class Decoder:
@@ -68,6 +81,7 @@ class Decoder:
 
     def __init__(self, path: Path, checkpoint: Checkpoint, render_size: int | None = None):
         metadata = checkpoint.metadata
+        self._path = path
         if metadata["task"] != "colorize":
             raise FormatError(
                 f"{path} is no colorizer: its task is {metadata['task']}",
@@ -91,16 +105,42 @@ class Decoder:
         self._bins = _bins(path, checkpoint) if decoding == "ab-bins" else None
         self._saturation = np.float32(self._output.get("saturation", 1))
 
+    def prepare(self, model: "keras.Model") -> None:
+        """Change the weights of a colorizer's network, just built, so that `chroma` understands it.
+
+        Raises:
+            FormatError: the network has no distribution over the bins for its output.
+        """
+        if self._bins is None:
+            return
+        layer = model.get_layer(self._output["name"])
+        weights = layer.get_weights()
+        count = len(self._bins.bins)
+        if [array.shape[-1] for array in weights] != [count] * 2 or not _is_softmax(layer):
+            raise FormatError(
+                f"{self._path}: its output is no distribution over ab bins", "train it again"
+            )
+        layer.set_weights(self._bins.anneal(*weights))
+
     def chroma(self, outputs: Outputs, grey: np.ndarray) -> np.ndarray:
-        """One picture's chroma, float32 (h, w, 2), from its row of the network's outputs."""
+        """One picture's chroma, float32 (h, w, 2).
+
+        Args:
+            outputs: its row of the outputs of a network that `prepare` has seen.
+            grey: (h, w), the picture.
+        """
         values = outputs[self._output["name"]]
         if self._output["decoding"] == "rgb":
             chroma = chroma_of(values)
         elif self._bins is not None:
-            chroma = ab_to_chroma(self._bins.ab(values), grey)
+            chroma = ab_to_chroma(values @ self._bins.bins, grey)
         else:
             chroma = ab_to_chroma(values * np.float32(self._output["scale"]), grey)
         return chroma * self._saturation
+
+
+def _is_softmax(layer: "keras.Layer") -> bool:
+    return getattr(getattr(layer, "activation", None), "__name__", None) == "softmax"
 
 
 def _bins(path: Path, checkpoint: Checkpoint) -> AbBins:
