@@ -28,8 +28,8 @@ for entry in entries:
     places = range(before + 1, before + len(history) + 1)
     axes.plot(places, history, label=name, marker="o", markersize=3)
 axes.set_yscale("log")
-for axis in (axes.yaxis.set_major_formatter, axes.yaxis.set_minor_formatter):
-    axis(ScalarFormatter())
+axes.yaxis.set_major_formatter(ScalarFormatter())
+axes.yaxis.set_minor_formatter(ScalarFormatter())
 axes.xaxis.set_major_locator(MaxNLocator(integer=True))
 axes.set_xlabel("epoch")
 axes.set_ylabel(key.replace("_", " "))

@@ -318,6 +318,17 @@ def test_saturation_of_the_output_multiplies_its_colours():
     assert redness(saturation=1.5) == pytest.approx(1.5 * redness())
 
 
+def test_an_output_that_the_network_has_not_is_refused(aetool, tmp_path):
+    path = write_colorizer(tmp_path / "m.h5", output=RGB_OUTPUT)
+    stored = read_checkpoint(path)
+    stored.metadata["output"][0]["name"] = "elsewhere"
+    write_checkpoint(path, stored)
+    save(tmp_path / "grey.png", np.full((50, 80), 120, np.uint8))
+    done = aetool("colorize", tmp_path / "grey.png", tmp_path / "out.png", "-c", path)
+    assert done.status == 1 and "has no output 'elsewhere'" in done.stderr
+    assert not (tmp_path / "out.png").exists()
+
+
 def test_bins_without_a_distribution_are_refused(aetool, tmp_path):
     path = write_colorizer(
         tmp_path / "m.h5",

@@ -146,7 +146,8 @@ def _bilinear(pictures: np.ndarray, size: tuple[int, int], maps: np.ndarray) -> 
     first = first_y * width + first_x
     first += (np.arange(count) * (height * width))[:, None, None]
     whole = not right.any() and not down.any()  # the pixels alone, nothing between them
-    down, right = (np.broadcast_to(part, first.shape).copy() for part in (down, right))
+    if not whole:
+        down, right = (np.broadcast_to(part, first.shape).copy() for part in (down, right))
     # What follows a picture's last row or column has no weight, but must be there.
     below, beside = width * (height > 1), int(width > 1)
     out = np.empty((count, *size, channels), np.uint8)

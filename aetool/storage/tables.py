@@ -17,6 +17,7 @@ from aetool.storage.atomic import replacing
 from aetool.storage.digits import shortest, shortest_all
 
 JSON_LINES = ".jsonl"
+_ROWS = 1 << 14  # of columns that are put into words together
 
 
 def write_table(path: Path | None, header: Sequence[str], rows: Iterable[Sequence]) -> None:
@@ -180,16 +181,17 @@ def _line_blocks(header: Sequence[str], blocks: Iterable[Sequence[Sequence]]) ->
     """`_lines` of columns, many rows at a time."""
     yield next(_lines(header, ()))
     for columns in blocks:
-        if len(columns) != len(header):
-            raise ValueError(f"{len(columns)} columns, the header has {len(header)}")
-        text = io.StringIO(newline="")
-        rows = zip(*map(_cells, columns), strict=True)
-        csv.writer(text, lineterminator="\n").writerows(rows)
-        if "\r" in text.getvalue():
-            # Older writers quote a lone "\r" only as a part of their line end.
-            yield from itertools.islice(_lines(header, zip(*columns, strict=True)), 1, None)
-        else:
-            yield text.getvalue().encode("utf-8", "surrogateescape")
+        if len(columns) != len(header) or len(set(map(len, columns))) > 1:
+            raise ValueError(f"columns of {[*map(len, columns)]} rows for {len(header)} names")
+        for start in range(0, len(columns[0]), _ROWS):
+            part = [column[start : start + _ROWS] for column in columns]
+            text = io.StringIO(newline="")
+            csv.writer(text, lineterminator="\n").writerows(zip(*map(_cells, part), strict=True))
+            if "\r" in text.getvalue():
+                # Older writers quote a lone "\r" only as a part of their line end.
+                yield from itertools.islice(_lines(header, zip(*part, strict=True)), 1, None)
+            else:
+                yield text.getvalue().encode("utf-8", "surrogateescape")
 
 
 def _cells(column: Sequence) -> list:

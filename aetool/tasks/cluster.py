@@ -240,12 +240,12 @@ def _write(
     if probabilities:
         header += [f"p{cluster}" for cluster in range(grouping.model.k)]
 
-    def parts() -> Iterator[list[np.ndarray]]:
-        for start, block in blocks(grouping.places if probabilities else grouping.labels[:, None]):
+    def with_probabilities() -> Iterator[list[np.ndarray]]:
+        for start, block in blocks(grouping.places):
             part = [column[start : start + len(block)] for column in columns]
-            yield [*part, *grouping.model.cells.probabilities(block).T] if probabilities else part
+            yield [*part, *grouping.model.cells.probabilities(block).T]
 
-    write_rows(output, rows, header, parts())
+    write_rows(output, rows, header, with_probabilities() if probabilities else [columns])
 
 
 def _part(progress: Progress | None, start: int, end: int) -> Callable[[float], None]:

@@ -109,11 +109,14 @@ class Decoder:
         """Change the weights of a colorizer's network, just built, so that `chroma` understands it.
 
         Raises:
-            FormatError: the network has no distribution over the bins for its output.
+            FormatError: the network has no such output, or no distribution over the bins for it.
         """
+        name = self._output["name"]
+        if name not in model.output_names:
+            raise FormatError(f"{self._path}: its network has no output {name!r}", "train it again")
         if self._bins is None:
             return
-        layer = model.get_layer(self._output["name"])
+        layer = model.get_layer(name)
         weights = layer.get_weights()
         count = len(self._bins.bins)
         if [array.shape[-1] for array in weights] != [count] * 2 or not _is_softmax(layer):

@@ -8,7 +8,7 @@ from pathlib import Path
 import numpy as np
 
 from aetool.analysis.projection import Projection, principal_components
-from aetool.analysis.rows import blocks, moments
+from aetool.analysis.rows import moments
 from aetool.errors import UsageError
 from aetool.storage.atomic import replacing
 from aetool.storage.checked import damaged
@@ -101,7 +101,7 @@ def project_latents(
         ratios = projection.explained_variance_ratio
         count = len(projection.components)
         names = [f"pc{number + 1}" for number in range(count)]
-        write_rows(output, rows, names, (part.T for _, part in blocks(coordinates)))
+        write_rows(output, rows, names, [coordinates.T])
         if loadings:
             # TensorFlow: imported where it is needed, and nowhere else in this command.
             from aetool.tasks.loadings import write_loadings
