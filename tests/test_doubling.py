@@ -6,7 +6,8 @@ import pytest
 import tensorflow as tf
 from keras import layers, ops
 
-from aetool.models.doubling import Doubling, doubling
+from aetool.models.doubling import doubling
+from aetool.models.twin import Twin
 
 SIZES = [(10, 12), (13, 11)]
 
@@ -31,7 +32,7 @@ def noise(*shape):
 def test_values_are_the_same(size, kernel, padding, frozen):
     model = one_after_the_other(size, kernel, padding, activation="sigmoid")
     twin = doubling(model, frozen=frozen)
-    assert isinstance(twin, Doubling)
+    assert isinstance(twin, Twin)
     x = noise(2, *size, 16)
     expected, found = (ops.convert_to_numpy(m(x)) for m in (model, twin))
     assert found.shape == expected.shape
@@ -116,7 +117,7 @@ def test_training_leaves_small_grids_and_few_channels_alone():
     narrow = one_after_the_other((12, 12), 3, channels=8)
     for model in (small, narrow):
         assert doubling(model) is model
-        assert isinstance(doubling(model, frozen=True), Doubling)
+        assert isinstance(doubling(model, frozen=True), Twin)
 
 
 def test_dropout_and_batch_normalisation_are_told_that_they_train():

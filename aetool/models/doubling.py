@@ -9,35 +9,19 @@ Super-Resolution" (2016).
 """
 
 from collections import Counter
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from functools import partial
 
 import keras
 import numpy as np
 from keras import layers, ops
 
+from aetool.models.twin import twin
+
 # A training adds up its kernels in every step, which pays where they meet many pixels; and with few
 # channels the gradients are no faster so.
 _FEWEST_PLACES = 100
 _FEWEST_CHANNELS = 16
-
-
-class Doubling(keras.Model):
-    """A functional model's twin, on the same layers, that doubles and convolves in one.
-
-    Made by `doubling`. It has no configuration of its own: the model is what is stored.
-    """
-
-    def call(self, inputs, training=None, mask=None):
-        def applied(layer):
-            if layer in self._replaced:
-                return self._replaced[layer]
-            # As Keras does, for layers that ask: dropout, batch normalisation, models.
-            if training is None or "training" not in layer._call_context_args:
-                return layer
-            return partial(layer, training=training)
-
-        return self._run_through_graph(self._standardize_inputs(inputs), applied)
 
 
 def doubling(model: keras.Model, *, frozen: bool = False) -> keras.Model:
@@ -47,18 +31,23 @@ def doubling(model: keras.Model, *, frozen: bool = False) -> keras.Model:
         model: a functional one, under any dtype policy.
         frozen: whether the weights stay as they are now, so that kernels are added up once.
     """
-    pairs = list(_pairs(model, thorough=frozen))
-    if not pairs:
-        return model
-    twin = Doubling(model.input, model.output, name=model.name)
-    twin._replaced = {}
-    for upsampling, convolution in pairs:
+    return twin(model, doublings(model, frozen=frozen))
+
+
+def doublings(model: keras.Model, *, frozen: bool = False) -> dict[layers.Layer, Callable]:
+    """What `doubling` replaces, by layer, for `twin`."""
+    replaced = {}
+    for upsampling, convolution in _pairs(model, thorough=frozen):
         kernel = None
         if frozen:
             kernel = ops.convert_to_numpy(_summed(convolution.kernel.value))
-        twin._replaced[upsampling] = lambda x: x
-        twin._replaced[convolution] = partial(_convolve_doubled, convolution, kernel)
-    return twin
+        replaced[upsampling] = _pass
+        replaced[convolution] = partial(_convolve_doubled, convolution, kernel)
+    return replaced
+
+
+def _pass(x, training=None):
+    return x
 
 
 def _pairs(model: keras.Model, *, thorough: bool) -> Iterator[tuple[layers.Layer, layers.Layer]]:
@@ -99,7 +88,7 @@ def _pays(shape: tuple) -> bool:
     return height * width >= _FEWEST_PLACES and channels >= _FEWEST_CHANNELS
 
 
-def _convolve_doubled(convolution: layers.Conv2D, kernel: np.ndarray | None, x):
+def _convolve_doubled(convolution: layers.Conv2D, kernel: np.ndarray | None, x, training=None):
     """(n, h, w, c) to what the layer makes of (n, 2h, 2w, c).
 
     Args:

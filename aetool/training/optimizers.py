@@ -3,17 +3,18 @@
 import keras
 
 from aetool.errors import UsageError
+from aetool.training import fused
 from aetool.training.settings import OPTIMIZER_ARGUMENTS, Settings
 
 _OPTIMIZERS = {
     "adadelta": keras.optimizers.Adadelta,
     "adagrad": keras.optimizers.Adagrad,
-    "adam": keras.optimizers.Adam,
+    "adam": fused.Adam,
     "adamax": keras.optimizers.Adamax,
-    "adamw": keras.optimizers.AdamW,
+    "adamw": fused.AdamW,
     "nadam": keras.optimizers.Nadam,
     "rmsprop": keras.optimizers.RMSprop,
-    "sgd": keras.optimizers.SGD,
+    "sgd": fused.SGD,
 }
 
 
