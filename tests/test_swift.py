@@ -117,7 +117,7 @@ OPTIMIZERS = {
     "AdamW": {"weight_decay": 0.1},
     "SGD": {},
     "SGD with momentum": {"momentum": 0.9},
-    "SGD by Nesterov": {"momentum": 0.9, "nesterov": True, "clipnorm": 1.0},
+    "SGD by Nesterov": {"momentum": 0.9, "nesterov": 1.0, "clipnorm": 1.0},
     "SGD that gathers": {"momentum": 0.9, "gradient_accumulation_steps": 2},
 }
 

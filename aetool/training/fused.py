@@ -61,5 +61,5 @@ class SGD(keras.optimizers.SGD):
             lr=ops.cast(learning_rate, "float32"),
             grad=ops.cast(gradient, "float32"),
             momentum=self.momentum,
-            use_nesterov=self.nesterov,
+            use_nesterov=bool(self.nesterov),  # a number where an option gave it
         )
