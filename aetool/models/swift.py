@@ -52,7 +52,7 @@ def _is_plain_normalization(layer: layers.BatchNormalization) -> bool:
         and layer.axis in (-1, 3)
         and layer.center
         and layer.scale
-        and not (layer.synchronized or layer.renorm)
+        and not layer.renorm
     )
 
 
@@ -79,7 +79,8 @@ def _has_few_places(layer: layers.Conv2D) -> bool:
 
 
 def _normalize(layer: layers.BatchNormalization, x, training=None):
-    if not (training and layer.trainable):
+    # Several processes that train together have the layer look at all their pictures.
+    if not (training and layer.trainable) or layer.synchronized:
         return layer(x, training=training)
     import tensorflow as tf
 

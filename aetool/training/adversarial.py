@@ -99,11 +99,11 @@ class Adversarial(Regime):
         self.optimizer = make_optimizer(settings)
         self._judge_optimizer = make_optimizer(settings)
         source, target = (layers.Input(x.shape[1:], name=x.name) for x in discriminator.inputs)
-        generated = learning(model)(source)
+        generated, judge = learning(model)(source), learning(discriminator)
 
         self._generator_step = PartlyTrained(
             source,
-            {"reconstruction": generated, "adversarial": discriminator([source, generated])},
+            {"reconstruction": generated, "adversarial": judge([source, generated])},
             name="generator_step",
         )
         self._generator_step.learn(model)
@@ -117,7 +117,7 @@ class Adversarial(Regime):
         judged = StopGradient(name="generated")(generated)
         self._judge_step = PartlyTrained(
             [source, target],
-            {"real": discriminator([source, target]), "fake": discriminator([source, judged])},
+            {"real": judge([source, target]), "fake": judge([source, judged])},
             name="discriminator_step",
         )
         self._judge_step.learn(discriminator)
