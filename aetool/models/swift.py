@@ -20,6 +20,7 @@ from aetool.models.twin import twin
 # kernel comes faster from a matrix product for each of its weights.
 _MOST_PLACES = 144
 _FEWEST_CHANNELS = 256
+_VECTOR = 16
 
 
 def learning(model: keras.Model) -> keras.Model:
@@ -84,7 +85,8 @@ def _normalize(layer: layers.BatchNormalization, x, training=None):
         return layer(x, training=training)
     import tensorflow as tf
 
-    x = ops.cast(x, layer.compute_dtype)
+    # oneDNN has no fast way to normalise other numbers of channels in half precision.
+    x = ops.cast(x, "float32" if x.shape[-1] % _VECTOR else layer.compute_dtype)
     y, mean, variance = tf.compat.v1.nn.fused_batch_norm(
         x, layer.gamma.value, layer.beta.value, epsilon=layer.epsilon, is_training=True
     )
@@ -93,7 +95,7 @@ def _normalize(layer: layers.BatchNormalization, x, training=None):
     variance *= (count - 1) / count
     for kept, now in ((layer.moving_mean, mean), (layer.moving_variance, variance)):
         kept.assign(kept * layer.momentum + now * (1.0 - layer.momentum))
-    return y
+    return ops.cast(y, layer.compute_dtype)
 
 
 def _transposed(layer: layers.Conv2DTranspose, x, training=None):
