@@ -8,7 +8,7 @@ import keras
 import numpy as np
 from keras import layers, ops
 
-from aetool.models.swift import learning
+from aetool.models.training_twin import training_twin
 from aetool.training.losses import PerPicture
 from aetool.training.optimizers import make_optimizer
 from aetool.training.regime import Regime, Sharing, Stepper, Variables, means, numbered, seeds
@@ -99,7 +99,7 @@ class Adversarial(Regime):
         self.optimizer = make_optimizer(settings)
         self._judge_optimizer = make_optimizer(settings)
         source, target = (layers.Input(x.shape[1:], name=x.name) for x in discriminator.inputs)
-        generated, judge = learning(model)(source), learning(discriminator)
+        generated, judge = training_twin(model)(source), training_twin(discriminator)
 
         self._generator_step = PartlyTrained(
             source,

@@ -4,7 +4,7 @@ import keras
 import numpy as np
 from keras import ops
 
-from aetool.models.swift import learning
+from aetool.models.training_twin import training_twin
 from aetool.training.losses import PerPicture
 from aetool.training.optimizers import make_optimizer
 from aetool.training.regime import Regime, Sharing, Stepper, means
@@ -36,7 +36,7 @@ class Joint(Regime):
         if model.input_shape[-1] == 3:
             agreement = keras.metrics.CategoricalAccuracy(name="accuracy")
             metrics["reconstruction"] = [agreement]
-        self._learning = learning(model)
+        self._learning = training_twin(model)
         self._learning.compile(
             optimizer=self.optimizer,
             loss={

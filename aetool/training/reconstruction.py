@@ -3,7 +3,7 @@
 import keras
 import numpy as np
 
-from aetool.models.swift import learning
+from aetool.models.training_twin import training_twin
 from aetool.training.losses import PerPicture
 from aetool.training.optimizers import make_optimizer
 from aetool.training.regime import Regime, Sharing, Stepper, means
@@ -22,7 +22,7 @@ class Reconstruction(Regime):
     def __init__(self, model: keras.Model, settings: Settings, loss):
         self.model = model
         self.optimizer = make_optimizer(settings)
-        self._learning = learning(model)
+        self._learning = training_twin(model)
         self._learning.compile(optimizer=self.optimizer, loss=PerPicture(loss))
         self.optimizer.build(model.trainable_variables)
         self._steps: Stepper = self._learning

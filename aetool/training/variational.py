@@ -8,7 +8,7 @@ import numpy as np
 from keras import layers, ops
 
 from aetool.models import conv_vae
-from aetool.models.swift import learning
+from aetool.models.training_twin import training_twin
 from aetool.training.losses import PerPicture
 from aetool.training.optimizers import make_optimizer
 from aetool.training.regime import Regime, Sharing, Stepper, Variables, means, numbered, seeds
@@ -63,10 +63,10 @@ class Variational(Regime):
     def __init__(self, model: keras.Model, settings: Settings, loss):
         self.model = model
         self.optimizer = make_optimizer(settings)
-        gaussians = learning(conv_vae.encoder(model))(model.input)
+        gaussians = training_twin(conv_vae.encoder(model))(model.input)
         point = Sampling(settings.seed)(gaussians)  # (n, latent_dim)
         outputs = {
-            "reconstruction": learning(conv_vae.decoder(model))(point),
+            "reconstruction": training_twin(conv_vae.decoder(model))(point),
             "divergence": layers.Concatenate(dtype="float32", name="gaussians")(gaussians),
         }
         self._sampled = keras.Model(model.input, outputs, name="sampled")

@@ -23,7 +23,7 @@ _FEWEST_CHANNELS = 256
 _VECTOR = 16
 
 
-def learning(model: keras.Model) -> keras.Model:
+def training_twin(model: keras.Model) -> keras.Model:
     """The model, or a twin on the same weights whose training steps are faster.
 
     Args:

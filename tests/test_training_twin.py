@@ -1,4 +1,4 @@
-"""The swift way to a training step: the same values, gradients and updates as Keras's own."""
+"""Training steps the fast way: the same values, gradients and updates as Keras's own."""
 
 import keras
 import numpy as np
@@ -7,7 +7,7 @@ import tensorflow as tf
 from keras import layers, ops
 
 from aetool.models.build import build_model
-from aetool.models.swift import learning
+from aetool.models.training_twin import training_twin
 from aetool.models.twin import Twin
 from aetool.training import fused
 
@@ -46,13 +46,13 @@ NETWORKS = {
 
 @pytest.mark.parametrize("name", NETWORKS)
 def test_values_gradients_and_what_is_kept_are_keras_own(name):
-    plain, swift = (NETWORKS[name]() for _ in range(2))
-    twin = learning(swift)
+    plain, fast = (NETWORKS[name]() for _ in range(2))
+    twin = training_twin(fast)
     assert isinstance(twin, Twin)
     x = tf.constant(0.1 * noise(4, *plain.input_shape[1:]) + 0.3)
     weights = noise(4, *plain.output_shape[1:])
     found = []
-    for model, owner in ((plain, plain), (twin, swift)):
+    for model, owner in ((plain, plain), (twin, fast)):
         with tf.GradientTape() as tape:
             tape.watch(x)
             y = model(x, training=True)
@@ -68,20 +68,20 @@ def test_values_gradients_and_what_is_kept_are_keras_own(name):
 
 def test_half_precision_comes_as_near_as_keras_does():
     found = {}
-    for way in ("float32", "keras", "swift"):
+    for way in ("float32", "keras", "twin"):
         dtype = "float32" if way == "float32" else "mixed_bfloat16"
         spec = {"name": "unet", "size": (16, 16), "channels": 1, "outputs": 3}
         spec |= {"widths": (8, 256), "middle": 256}
         keras.utils.set_random_seed(3)
         model = build_model(spec, dtype=dtype)
-        step = learning(model) if way == "swift" else model
+        step = training_twin(model) if way == "twin" else model
         x, y = tf.constant(noise(8, 16, 16, 1)), noise(8, 16, 16, 3)
         with tf.GradientTape() as tape:
             loss = tf.reduce_mean((step(x, training=True) - y) ** 2)
         gradients = tape.gradient(loss, [v.value for v in model.trainable_variables])
         found[way] = np.concatenate([np.ravel(g) for g in gradients])
-    distance = {way: np.linalg.norm(found[way] - found["float32"]) for way in ("keras", "swift")}
-    assert 0 < distance["swift"] < 1.2 * distance["keras"]
+    distance = {way: np.linalg.norm(found[way] - found["float32"]) for way in ("keras", "twin")}
+    assert 0 < distance["twin"] < 1.2 * distance["keras"]
 
 
 @pytest.mark.parametrize(
@@ -98,14 +98,14 @@ def test_half_precision_comes_as_near_as_keras_does():
 )
 def test_other_layers_stay(layer):
     model = network(layer)
-    assert learning(model) is model
+    assert training_twin(model) is model
 
 
 def test_a_normalisation_that_does_not_learn_stays_as_it_is():
     model = network(layers.BatchNormalization(), layers.BatchNormalization())
     model.layers[1].trainable = False
     before = [v.numpy() for v in model.layers[1].weights]
-    y = learning(model)(noise(2, 6, 5, 16), training=True)
+    y = training_twin(model)(noise(2, 6, 5, 16), training=True)
     np.testing.assert_allclose(y, model(noise(2, 6, 5, 16), training=True), atol=1e-5)
     for array, variable in zip(before, model.layers[1].weights, strict=True):
         np.testing.assert_array_equal(array, variable.numpy())
