@@ -11,8 +11,8 @@ import numpy as np
 
 from aetool.errors import FormatError
 
-BLOCK_VALUES = 1 << 21
-"""Numbers in a block: 8 MB of float32."""
+BLOCK_VALUES = 1 << 19
+"""Numbers in a block: 2 MB of float32, which a processor's cache holds from one sum to the next."""
 
 BLOCK_ROWS = 1 << 15
 """Most rows in a block, however narrow."""
