@@ -240,6 +240,25 @@ def test_tensorflow_imports_without_chatter():
     assert (done.returncode, done.stdout, done.stderr) == (0, "", "")
 
 
+def test_keras_imports_without_what_it_only_wraps():
+    script = (
+        "import sys, gc; from aetool.cli.silence import silence_tensorflow as s; s(); import keras;"
+        "extras = {'sklearn', 'matplotlib', 'pandas'}; assert not extras & set(sys.modules);"
+        "import sklearn, matplotlib; keras.ops.ones(1)"
+    )
+    done = subprocess.run([sys.executable, "-c", script], capture_output=True, text=True)
+    assert done.returncode == 0, done.stderr
+
+
+def test_garbage_is_collected_after_the_import_of_keras_but_not_sought_in_it():
+    script = (
+        "import gc; from aetool.cli.silence import silence_tensorflow as s; s(); import keras;"
+        "assert gc.isenabled(); assert gc.get_freeze_count() > 100_000, gc.get_freeze_count()"
+    )
+    done = subprocess.run([sys.executable, "-c", script], capture_output=True, text=True)
+    assert done.returncode == 0, done.stderr
+
+
 @pytest.mark.parametrize(("set_to", "expected"), [(None, "1"), ("0", "0")])
 def test_onednn_is_on_unless_the_user_says_otherwise(set_to, expected):
     name = "TF_ENABLE_ONEDNN_OPTS"

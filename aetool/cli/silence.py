@@ -1,16 +1,22 @@
-"""Keep TensorFlow's start-up chatter off standard error, whoever imports it first.
+"""Import TensorFlow quietly and without delay, whoever imports it first.
 
-TF_CPP_MIN_LOG_LEVEL silences most of it. A few lines (the oneDNN banner, missing CUDA drivers) are
-written to file descriptor 2 before TensorFlow reads that variable, so its import is watched too.
+TF_CPP_MIN_LOG_LEVEL silences most of its start-up chatter. A few lines (the oneDNN banner, missing
+CUDA drivers) are written to file descriptor 2 before TensorFlow reads that variable, so its import
+is watched too.
+
+A fifth of the import would be Python looking for garbage among modules that are there to stay, and
+another fifth what Keras wraps or draws with wherever it is installed.
 """
 
+import gc
 import logging
 import os
 import re
 import sys
 import tempfile
-from collections.abc import Iterator, Sequence
-from contextlib import contextmanager
+import threading
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import AbstractContextManager, ExitStack, contextmanager
 from importlib.abc import Loader, MetaPathFinder
 from importlib.machinery import ModuleSpec, PathFinder
 from types import ModuleType
@@ -20,46 +26,88 @@ CHATTER = re.compile(rb"[IWE]\d{4} |WARNING: All log messages before absl|To ena
 
 
 def silence_tensorflow() -> None:
-    """Settle how TensorFlow is to run, before it is imported: quietly, and with oneDNN.
+    """Settle how TensorFlow is to be imported and to run: quietly, and with oneDNN.
 
     TF_CPP_MIN_LOG_LEVEL and TF_ENABLE_ONEDNN_OPTS stay as the user has set them.
     """
     os.environ["KERAS_BACKEND"] = "tensorflow"  # the only one whose graphs aetool can freeze
     # TensorFlow takes oneDNN by itself on newer processors alone; its own convolutions are slower.
     os.environ.setdefault("TF_ENABLE_ONEDNN_OPTS", "1")
+    finder = _Finder()
     if "TF_CPP_MIN_LOG_LEVEL" not in os.environ:
         os.environ["TF_CPP_MIN_LOG_LEVEL"] = "3"
         # A training of several networks traces each: TensorFlow takes that for a mistake.
         logging.getLogger("tensorflow").setLevel(logging.ERROR)
-        sys.meta_path.insert(0, _TensorFlowFinder())
+        finder.around["tensorflow"].append(_without_chatter)
+    sys.meta_path.insert(0, finder)
 
 
-class _TensorFlowFinder(MetaPathFinder):
-    """Finds the top-level `tensorflow` only, once, and loads it with its chatter filtered out."""
+# aetool uses what it needs of these by itself.
+_EXTRAS = ("matplotlib", "pandas", "sklearn")
+Around = Callable[[], AbstractContextManager[None]]
+
+
+class _Finder(MetaPathFinder):
+    """Finds Keras and TensorFlow, each once, and loads each within contexts of its own."""
+
+    def __init__(self):
+        self.around = {
+            "keras": [_without_collections, self._without_extras],
+            "tensorflow": [_without_collections],
+        }
+        self._sparing: int | None = None  # the thread that imports Keras
 
     def find_spec(
         self, name: str, path: Sequence[str] | None = None, target: ModuleType | None = None
     ) -> ModuleSpec | None:
-        if name != "tensorflow":
+        if name in _EXTRAS and self._sparing == threading.get_ident():
+            raise ModuleNotFoundError(f"{name} is not imported for Keras", name=name)
+        if name not in self.around:
             return None
-        sys.meta_path.remove(self)
+        around = self.around.pop(name)
         spec = PathFinder.find_spec(name, path, target)
         if spec is not None and spec.loader is not None:
-            spec.loader = _QuietLoader(spec.loader)
+            spec.loader = _Loader(spec.loader, around)
         return spec
 
+    @contextmanager
+    def _without_extras(self) -> Iterator[None]:
+        """Let Keras go on as it does where they are not installed; whoever else may import them."""
+        self._sparing = threading.get_ident()
+        try:
+            yield
+        finally:
+            self._sparing = None
 
-class _QuietLoader(Loader):
-    def __init__(self, loader: Loader):
+
+class _Loader(Loader):
+    def __init__(self, loader: Loader, around: list[Around]):
         self.loader = loader
+        self.around = around
 
     def create_module(self, spec: ModuleSpec) -> ModuleType | None:
         return self.loader.create_module(spec)
 
     def exec_module(self, module: ModuleType) -> None:
         module.__spec__.loader = module.__loader__ = self.loader
-        with _without_chatter():
+        with ExitStack() as stack:
+            for context in self.around:
+                stack.enter_context(context())
             self.loader.exec_module(module)
+
+
+@contextmanager
+def _without_collections() -> Iterator[None]:
+    """No cyclic garbage collection, and none later of what there is at the end."""
+    if not gc.isenabled():
+        yield
+        return
+    gc.disable()
+    try:
+        yield
+    finally:
+        gc.freeze()
+        gc.enable()
 
 
 @contextmanager
