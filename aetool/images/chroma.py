@@ -57,20 +57,26 @@ def chroma_of(rgb: np.ndarray) -> np.ndarray:
 
 
 def ab_to_chroma(ab: np.ndarray, grey: np.ndarray) -> np.ndarray:
-    """The chroma of CIE ab values at the lightness of a grey picture.
+    """The chroma of CIE ab values at the lightness of grey pixels.
 
     Args:
         ab: float (h, w, 2) in Lab units.
-        grey: (H, W), uint8 or uint16.
+        grey: float32 (h, w), luma in [0, 1].
 
     Returns:
         float32 (h, w, 2): R - Y and B - Y; out of gamut where `ab` is at that lightness.
     """
-    lightness = luma_to_lightness(_reduced(grey, ab.shape[:2]))
+    lightness = luma_to_lightness(grey)
     return chroma_of(lab_to_rgb(np.concatenate([lightness[..., None], ab], axis=-1)))
 
 
-def join(grey: np.ndarray, chroma: np.ndarray, saturation: float = 1.0) -> np.ndarray:
+def join(
+    grey: np.ndarray,
+    chroma: np.ndarray,
+    saturation: float = 1.0,
+    *,
+    small_grey: np.ndarray | None = None,
+) -> np.ndarray:
     """A colour picture whose luma is `grey` and whose chroma is `chroma` scaled up.
 
     The scaling is a fast guided filter (He and Sun, "Fast guided filter", 2015): around each small
@@ -83,12 +89,15 @@ def join(grey: np.ndarray, chroma: np.ndarray, saturation: float = 1.0) -> np.nd
         grey: (H, W), uint8 or uint16.
         chroma: float (h, w, 2), R - Y and B - Y of the whole picture, stretched to any small size.
         saturation: a factor on the chroma.
+        small_grey: `grey` at the size of `chroma`, where that is at hand; see `reduced`.
 
     Returns:
         (H, W, 3) of the dtype of `grey`; its luma is within one level of `grey`.
     """
     height, width = grey.shape
-    small_grey = _reduced(grey, chroma.shape[:2])[..., None]
+    if small_grey is None:
+        small_grey = reduced(grey, chroma.shape[:2])
+    small_grey = small_grey[..., None]
     slope = _slope(small_grey, chroma)
     small = np.concatenate([slope, chroma - slope * small_grey], axis=-1) * np.float32(saturation)
     small_height, small_width = chroma.shape[:2]
@@ -99,7 +108,10 @@ def join(grey: np.ndarray, chroma: np.ndarray, saturation: float = 1.0) -> np.nd
     down = _resampling(small_height, height)
     result = np.empty((height, width, 3), grey.dtype)
     for rows in strips(grey.shape):
-        coefficients = (down[rows] @ wide).reshape(-1, 4, width)
+        part = (
+            down if rows == slice(0, height) else down[rows]
+        )  # a slice costs more than the product
+        coefficients = (part @ wide).reshape(-1, 4, width)
         slope_r, slope_b, offset_r, offset_b = coefficients.transpose(1, 0, 2)
         y = unit(grey[rows])
         slope_r *= y
@@ -181,7 +193,7 @@ def _resampling(count: int, goal: int) -> csr_array:
     return csr_array((kernel / kernel.sum(axis=1, keepdims=True)).astype(np.float32))
 
 
-def _reduced(grey: np.ndarray, size: tuple[int, int]) -> np.ndarray:
+def reduced(grey: np.ndarray, size: tuple[int, int]) -> np.ndarray:
     """The grey picture stretched to `size`: float32 (h, w) in [0, 1]."""
     return fit(grey, size, 1)[..., 0]
 

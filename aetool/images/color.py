@@ -43,10 +43,7 @@ def rgb_to_lab(rgb: np.ndarray) -> np.ndarray:
     Returns:
         float32 (..., 3): L in [0, 100], a and b in about [-110, 110].
     """
-    rgb = np.asarray(rgb, np.float32)
-    linear = np.where(rgb <= 0.04045, rgb / 12.92, ((np.maximum(rgb, 0) + 0.055) / 1.055) ** 2.4)
-    xyz = linear.astype(np.float32) @ _RGB_TO_XYZ.T / _WHITE
-    f = np.where(xyz > _EPSILON, np.cbrt(xyz), (_KAPPA * xyz + 16) / 116)
+    f = _lab_curve(_linear(np.asarray(rgb, np.float32)) @ _RGB_TO_XYZ.T / _WHITE)
     x, y, z = f[..., 0], f[..., 1], f[..., 2]
     return np.stack([116 * y - 16, 500 * (x - y), 200 * (y - z)], axis=-1).astype(np.float32)
 
@@ -73,8 +70,20 @@ def lab_to_rgb(lab: np.ndarray) -> np.ndarray:
 
 def luma_to_lightness(grey: np.ndarray) -> np.ndarray:
     """L* in [0, 100] of a neutral pixel whose luma is `grey` in [0, 1]; any shape, float32."""
-    grey = np.asarray(grey, np.float32)
-    return rgb_to_lab(np.repeat(grey[..., None], 3, axis=-1))[..., 0]
+    linear = _linear(np.asarray(grey, np.float32))
+    return 116 * _lab_curve(linear) - 16
+
+
+def _linear(encoded: np.ndarray) -> np.ndarray:
+    """The light of gamma-encoded sRGB values in [0, 1]; float32."""
+    return np.where(
+        encoded <= 0.04045, encoded / 12.92, ((np.maximum(encoded, 0) + 0.055) / 1.055) ** 2.4
+    ).astype(np.float32)
+
+
+def _lab_curve(light: np.ndarray) -> np.ndarray:
+    """CIE's f of light relative to white; float32."""
+    return np.where(light > _EPSILON, np.cbrt(light), (_KAPPA * light + 16) / 116)
 
 
 def ab_bins(spacing: float = 10.0) -> np.ndarray:

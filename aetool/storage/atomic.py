@@ -50,7 +50,7 @@ def replacing(path: Path) -> Iterator[Path]:
             yield temporary
             _copy_to_stream(temporary, path)
         return
-    target = Path(os.path.realpath(path))
+    target = Path(os.path.realpath(path)) if os.path.islink(path) else path
     temporary = _create_beside(target, path)
     try:
         try:
@@ -228,20 +228,37 @@ def _create_beside(target: Path, path: Path) -> Path:
     name = f".{_label(target)}.{secrets.token_hex(4)}.aetool-part{suffix}"
     temporary = target.parent / name
     try:
-        if target.is_dir():
+        mode = _mode(target)
+        if mode is not None and stat.S_ISDIR(mode):
             message, hint = f"cannot write {path}: it is a folder", "name a file in it"
             raise OutputError(message, hint) from IsADirectoryError(errno.EISDIR, message)
-        if target.exists() and not os.access(target, os.W_OK):
+        if mode is not None and not os.access(target, os.W_OK):
             message = f"cannot write {path}: it is read-only"
             raise OutputError(message) from PermissionError(errno.EACCES, message)
-        target.parent.mkdir(parents=True, exist_ok=True)
-        # mkstemp would make a private file; this one gets the mode any new file would have.
-        os.close(os.open(temporary, os.O_WRONLY | os.O_CREAT | os.O_EXCL, 0o666))
+        try:
+            _create(temporary)
+        except FileNotFoundError:
+            target.parent.mkdir(parents=True, exist_ok=True)
+            _create(temporary)
     except OSError as error:
         raise _cannot_write(path, error) from error
-    with contextlib.suppress(OSError):
-        os.chmod(temporary, stat.S_IMODE(os.stat(target).st_mode))
+    if mode is not None:
+        with contextlib.suppress(OSError):
+            os.chmod(temporary, stat.S_IMODE(mode))
     return temporary
+
+
+def _mode(path: Path) -> int | None:
+    """The mode of a file, or None where there is none."""
+    try:
+        return os.stat(path).st_mode
+    except (FileNotFoundError, NotADirectoryError):
+        return None
+
+
+def _create(path: Path) -> None:
+    # mkstemp would make a private file; this one gets the mode any new file would have.
+    os.close(os.open(path, os.O_WRONLY | os.O_CREAT | os.O_EXCL, 0o666))
 
 
 def _flush_to_disk(path: Path) -> None:

@@ -9,7 +9,7 @@ from pathlib import Path
 import numpy as np
 
 from aetool.errors import Failure, UsageError
-from aetool.images.chroma import grey_of, join, strips
+from aetool.images.chroma import grey_of, strips
 from aetool.images.decode import Picture, fit
 from aetool.images.source import MAX_PIXELS, Source
 from aetool.images.write import output_name
@@ -146,14 +146,13 @@ class Colouring:
         from aetool.inference.engine import Engine
         from aetool.inference.load import rebuild
 
-        model = rebuild(self.stored, size=self.decoder.size).model
-        self.decoder.prepare(model)
+        model = self.decoder.prepare(rebuild(self.stored, size=self.decoder.size).model)
         return Engine(model, precision=self.precision, batch_size=self.batch_size)
 
     def finish(self, item: Item, outputs: Outputs) -> Done:
         work: _Work = item.payload
         grey, name = work.picture.pixels, self.pictures.name(item.index)
-        colored = join(grey, self.decoder.chroma(outputs, grey), self.saturation)
+        colored = self.decoder.colored(outputs, grey, self.saturation)
         position = self.pictures.position(item.index)
         scores = shown = None
         if position not in self.unwanted:

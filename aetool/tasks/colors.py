@@ -10,7 +10,15 @@ import numpy as np
 
 from aetool.errors import FormatError, UsageError
 from aetool.images.bleeding import bleeding
-from aetool.images.chroma import ab_to_chroma, chroma_of, colorfulness, strips, unit
+from aetool.images.chroma import (
+    ab_to_chroma,
+    chroma_of,
+    colorfulness,
+    join,
+    reduced,
+    strips,
+    unit,
+)
 from aetool.images.quality import PSNR_CEILING
 from aetool.inference.stream import Outputs
 from aetool.storage.checkpoint import Checkpoint
@@ -19,6 +27,7 @@ if TYPE_CHECKING:
     import keras
 
 RENDER_SIZES = (32, 1024)
+_MEAN = "mean_ab"  # the output of a prepared network that averages bins
 # psnr, psnr_grey, colorfulness, colorfulness_true, bleeding, bleeding_true
 Scores = tuple[float, float, float, float, float, float]
 
@@ -105,8 +114,11 @@ class Decoder:
         self._bins = _bins(path, checkpoint) if decoding == "ab-bins" else None
         self._saturation = np.float32(self._output.get("saturation", 1))
 
-    def prepare(self, model: "keras.Model") -> None:
-        """Change the weights of a colorizer's network, just built, so that `chroma` understands it.
+    def prepare(self, model: "keras.Model") -> "keras.Model":
+        """The network whose output `chroma` understands, from a colorizer's, just built.
+
+        A distribution over ab bins is annealed and averaged in the network: its 225 numbers a pixel
+        would take longer to hand over than to make.
 
         Raises:
             FormatError: the network has no such output, or no distribution over the bins for it.
@@ -115,7 +127,7 @@ class Decoder:
         if name not in model.output_names:
             raise FormatError(f"{self._path}: its network has no output {name!r}", "train it again")
         if self._bins is None:
-            return
+            return model
         layer = model.get_layer(name)
         weights = layer.get_weights()
         count = len(self._bins.bins)
@@ -123,22 +135,38 @@ class Decoder:
             raise FormatError(
                 f"{self._path}: its output is no distribution over ab bins", "train it again"
             )
-        layer.set_weights(self._bins.anneal(*weights))
+        import keras
 
-    def chroma(self, outputs: Outputs, grey: np.ndarray) -> np.ndarray:
-        """One picture's chroma, float32 (h, w, 2).
+        layer.set_weights(self._bins.anneal(*weights))
+        mean = keras.layers.Dense(2, use_bias=False, dtype="float32", name=_MEAN)
+        averaged = keras.Model(model.input, {_MEAN: mean(layer.output)})
+        mean.set_weights([self._bins.bins])
+        return averaged
+
+    def colored(self, outputs: Outputs, grey: np.ndarray, saturation: float = 1.0) -> np.ndarray:
+        """A picture in the colours that the network gives it, (h, w, 3) of the dtype of `grey`.
 
         Args:
-            outputs: its row of the outputs of a network that `prepare` has seen.
-            grey: (h, w), the picture.
+            outputs: its row of the outputs of a network that `prepare` has made.
+            grey: (h, w), uint8 or uint16.
+            saturation: a factor on the colours.
         """
-        values = outputs[self._output["name"]]
+        values = outputs[self._output["name"] if self._bins is None else _MEAN]
+        small = reduced(grey, values.shape[:2])
+        return join(grey, self.chroma(values, small), saturation, small_grey=small)
+
+    def chroma(self, values: np.ndarray, grey: np.ndarray) -> np.ndarray:
+        """What a prepared network's output says of a picture's chroma; float32 (h, w, 2).
+
+        Args:
+            values: float32 (h, w, c), the output.
+            grey: float32 (h, w), luma in [0, 1].
+        """
         if self._output["decoding"] == "rgb":
             chroma = chroma_of(values)
-        elif self._bins is not None:
-            chroma = ab_to_chroma(values @ self._bins.bins, grey)
         else:
-            chroma = ab_to_chroma(values * np.float32(self._output["scale"]), grey)
+            units = 1 if self._bins is not None else self._output["scale"]
+            chroma = ab_to_chroma(values * np.float32(units), grey)
         return chroma * self._saturation
 
 
