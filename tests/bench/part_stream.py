@@ -1,12 +1,14 @@
 """`aetool colorize` of 2,000 pictures of 128 pixels, the whole process with decoding and writing.
 
 Beside it the engine's own rate for that network, aetool's rate after start-up (from the difference
-between 2,000 pictures and 200), and a straightforward Keras script.
+between 2,000 pictures and 200), and a straightforward Keras script. Each run writes to a folder of
+its own.
 """
 
 import subprocess
 import sys
 import tempfile
+from itertools import count
 from pathlib import Path
 
 import numpy as np
@@ -14,11 +16,12 @@ from pictures import write_pictures
 from timing import at_once, durations, rates, table
 
 from aetool.inference.engine import Engine
-from aetool.inference.load import load_model
+from aetool.inference.load import rebuild
 from aetool.inference.stream import AT_ONCE
+from aetool.storage.checkpoint import read_checkpoint
+from aetool.tasks.colors import Decoder, shipped_checkpoint
 
 COUNT, FEW = 2000, 200
-PACKAGE = Path(__file__).parents[2] / "aetool"
 
 
 def measure() -> str:
@@ -26,20 +29,24 @@ def measure() -> str:
         root = Path(name)
         many = write_pictures(root / "many", COUNT, 128)
         few = write_pictures(root / "few", FEW, 128)
+        number = count()
 
         def colorize(folder):
-            return _run("-m", "aetool", "colorize", folder, root / "out", "--overwrite", "-q")
+            return _run("-m", "aetool", "colorize", folder, root / f"out{next(number)}", "-q")
 
         plain = Path(__file__).parent / "plain_colorize.py"
         seconds = durations(
             {
                 "many": lambda: colorize(many),
                 "few": lambda: colorize(few),
-                "plain": lambda: _run(plain, many, root / "plain"),
+                "plain": lambda: _run(plain, many, root / f"out{next(number)}"),
             },
             rounds=3,
         )
-    engine = Engine(load_model(PACKAGE / "weights" / "colorizer.h5").model)
+    path = shipped_checkpoint()
+    stored = read_checkpoint(path)
+    decoder = Decoder(path, stored)
+    engine = Engine(decoder.prepare(rebuild(stored, size=decoder.size).model))
     x = np.random.default_rng(0).random((engine.batch_size, *engine.input_shape), np.float32)
     own = rates({"engine": at_once(engine.predict, x, AT_ONCE)})["engine"]
     steady = (COUNT - FEW) / (seconds["many"] - seconds["few"])
