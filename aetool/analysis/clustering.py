@@ -12,7 +12,7 @@ from dataclasses import dataclass
 import numpy as np
 from scipy.sparse import csc_array
 
-from aetool.analysis.rows import Features, Shifted, blocks, moments, take
+from aetool.analysis.rows import Features, Shifted, blocks, each, moments, take
 
 SAMPLE_ROWS = 10_000
 SAMPLE_ROWS_PER_CLUSTER = 50
@@ -150,34 +150,52 @@ class _Lloyd:
         """Give every row its nearest centre; return how many rows changed theirs."""
         reach = half_gaps(self.centres)
         moved = 0
-        for start, block in blocks(self.rows):
-            part = slice(start, start + len(block))
-            labels = self.labels[part]
-            safe = np.maximum(self.lower[part], reach[labels])
-            unsure = np.flatnonzero(self.upper[part] > safe)
-            if unsure.size == 0:
-                continue
-            rows = block if unsure.size == len(block) else block[unsure]
-            nearest, first, second = two_nearest(rows, self.centres)
-            self.upper[start + unsure] = first
-            self.lower[start + unsure] = second
-            changed = np.flatnonzero(nearest != labels[unsure])
-            if changed.size:
-                self._reassign(rows[changed], labels[unsure[changed]], nearest[changed])
-                self.labels[start + unsure[changed]] = nearest[changed]
-                moved += changed.size
+        for change in each(lambda start, block: self._assign_block(start, block, reach), self.rows):
+            if change is not None:
+                count, sizes, sums = change
+                moved += count
+                self.sizes += sizes
+                self.sums += sums
         return moved
 
-    def _reassign(self, rows: np.ndarray, old: np.ndarray, new: np.ndarray) -> None:
-        """Take rows (m, d) out of the sums of their old clusters, -1 for none, into the new."""
+    def _assign_block(
+        self, start: int, block: np.ndarray, reach: np.ndarray
+    ) -> tuple[int, np.ndarray, np.ndarray] | None:
+        """Give the rows of a block their nearest centres.
+
+        Returns:
+            How many changed theirs, and by how much the clusters' sizes (k,) and sums (k, d)
+            change; None where no row did.
+        """
+        part = slice(start, start + len(block))
+        labels = self.labels[part]
+        safe = np.maximum(self.lower[part], reach[labels])
+        unsure = np.flatnonzero(self.upper[part] > safe)
+        if unsure.size == 0:
+            return None
+        rows = block if unsure.size == len(block) else block[unsure]
+        nearest, first, second = two_nearest(rows, self.centres)
+        self.upper[start + unsure] = first
+        self.lower[start + unsure] = second
+        changed = np.flatnonzero(nearest != labels[unsure])
+        if changed.size == 0:
+            return None
+        differences = self._differences(rows[changed], labels[unsure[changed]], nearest[changed])
+        self.labels[start + unsure[changed]] = nearest[changed]
+        return changed.size, *differences
+
+    def _differences(
+        self, rows: np.ndarray, old: np.ndarray, new: np.ndarray
+    ) -> tuple[np.ndarray, np.ndarray]:
+        """What rows (m, d) that leave their old clusters, -1 for none, make of sizes and sums."""
         k = len(self.centres)
-        self.sizes += np.bincount(new, minlength=k) - np.bincount(old + 1, minlength=k + 1)[1:]
+        sizes = np.bincount(new, minlength=k) - np.bincount(old + 1, minlength=k + 1)[1:]
         # "None" comes first, so that each of the m columns holds one -1 and one +1.
         clusters = np.column_stack((old, new)).ravel() + 1
         signs = np.tile((-1.0, 1.0), len(rows))
         pointers = np.arange(0, 2 * len(rows) + 1, 2)
         choice = csc_array((signs, clusters, pointers), shape=(k + 1, len(rows)))
-        self.sums += (choice @ rows)[1:]
+        return sizes, (choice @ rows)[1:]
 
     def _move_centres(self) -> np.ndarray:
         """Put every centre at its rows' mean, loosen the bounds; return the steps (k,)."""
@@ -283,10 +301,14 @@ def _finished(rows: Shifted, centres: np.ndarray, mean: np.ndarray) -> Clusterin
     count, k = rows.shape[0], len(centres)
     labels = np.empty(count, dtype=np.int32)
     distances = np.empty(count, dtype=np.float32)
-    for start, block in blocks(rows):
+
+    def label(start: int, block: np.ndarray) -> None:
         nearest = two_nearest(block, centres)[0]
         labels[start : start + len(block)] = nearest
         distances[start : start + len(block)] = own_distances(block, centres, nearest)
+
+    for _ in each(label, rows):
+        pass
     order, number = by_size(labels, k)
     return Clustering(
         labels=number[labels],

@@ -4,7 +4,7 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from aetool.analysis.rows import Features, Shifted, blocks, moments
+from aetool.analysis.rows import Features, Shifted, blocks, each, moments
 
 COVARIANCE_DIMENSIONS = 1024
 """Up to this width the covariance is summed whole; wider rows go through Krylov passes."""
@@ -47,9 +47,13 @@ class Projection:
     def coordinates(self, features: Features) -> np.ndarray:
         """Project rows (n, d) to float32 (n, c)."""
         found = np.empty((features.shape[0], len(self.components)), dtype=np.float32)
-        axes = self.components.T.astype(np.float32)
-        for start, block in blocks(features):
-            found[start : start + len(block)] = (block - self.mean.astype(np.float32)) @ axes
+        mean, axes = self.mean.astype(np.float32), self.components.T.astype(np.float32)
+
+        def project(start: int, block: np.ndarray) -> None:
+            found[start : start + len(block)] = (block - mean) @ axes
+
+        for _ in each(project, features):
+            pass
         return found
 
 
@@ -112,11 +116,16 @@ def _one_pass(features: Features, shift: np.ndarray | None) -> tuple[np.ndarray,
     products = np.zeros((dimensions, dimensions))
     sums = np.zeros(dimensions)
     narrow = None if shift is None else shift.astype(np.float32)
-    with np.errstate(over="ignore", invalid="ignore"):
-        for _, block in blocks(features):
+
+    def add_up(_: int, block: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
+        with np.errstate(over="ignore", invalid="ignore"):
             rows = block if narrow is None else block - narrow
-            products += rows.T @ rows
-            sums += np.ones(len(rows), np.float32) @ rows
+            return rows.T @ rows, np.ones(len(rows), np.float32) @ rows
+
+    with np.errstate(over="ignore", invalid="ignore"):
+        for block_products, block_sums in each(add_up, features):
+            products += block_products
+            sums += block_sums
         middle = sums / count
         covariance = products / count - np.outer(middle, middle)
     checked = bool(products.diagonal().max() < _UNSUSPECTED)  # not so where there is a NaN
@@ -156,8 +165,8 @@ def _covariance_times(rows: Features, vectors: np.ndarray) -> np.ndarray:
     """The population covariance of rows (n, d) of mean zero times vectors (d, w)."""
     narrow = vectors.astype(np.float32)
     total = np.zeros(vectors.shape)
-    for _, block in blocks(rows):
-        total += block.T @ (block @ narrow)
+    for product in each(lambda _, block: block.T @ (block @ narrow), rows):
+        total += product
     return total / rows.shape[0]
 
 
