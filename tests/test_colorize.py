@@ -290,8 +290,8 @@ def test_the_network_anneals_what_it_finds(tmp_path, decoding, temperature):
     power = decoding.get("rebalancing")
     expected = annealed_mean(found, bins, temperature, weights**power if power else None)
     decoder = Decoder(path, stored)
-    (mean,) = decoder.prepare(model)(inputs).values()
-    chroma = decoder.chroma(np.asarray(mean)[0], inputs[0, ..., 0])
+    outputs = decoder.prepare(model)(inputs)
+    chroma, _ = decoder.chroma({name: np.asarray(y)[0] for name, y in outputs.items()}, grey)
     assert np.abs(chroma - ab_to_chroma(expected, inputs[0, ..., 0])).max() < 1e-5
 
 
@@ -306,13 +306,13 @@ def test_the_weights_of_training_are_taken_back():
 
 def test_saturation_of_the_output_multiplies_its_colours():
     output = {"name": "ab", "decoding": "ab", "scale": 100}
-    grey, values = np.full((4, 4), 0.5, np.float32), np.full((4, 4, 2), 0.2, np.float32)
+    grey, values = np.full((50, 80), 120, np.uint8), np.full((4, 4, 2), 0.2, np.float32)
 
     def redness(**more):
         metadata = {"task": "colorize", "preprocessing": {"size": [16, 16]}}
         metadata["output"] = [{**output, **more}]
         decoder = Decoder(Path("m.h5"), Checkpoint(metadata, "", {}, {}))
-        return decoder.chroma(values, grey)[2, 2, 0]
+        return decoder.chroma({"ab": values}, grey)[0][2, 2, 0]
 
     assert redness() > 0.05
     assert redness(saturation=1.5) == pytest.approx(1.5 * redness())

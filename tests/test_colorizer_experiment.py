@@ -8,6 +8,9 @@ from PIL import Image
 from test_colorize import ORANGE, RGB_OUTPUT, orange, ramp, write_colorizer
 from test_experiments import EXAMPLES
 
+from aetool.images.color import ab_bins
+from aetool.tasks.colorize import colorize_images
+
 
 @pytest.fixture(scope="module")
 def measured(tmp_path_factory):
@@ -60,3 +63,27 @@ def test_an_even_colour_is_the_same_at_every_size(measured, script, capsys, monk
         float(line.split("|")[2]) for line in capsys.readouterr().out.splitlines()[2:]
     )
     assert 0 <= mean <= greatest < 2
+
+
+def test_the_colours_measured_are_those_of_colorize(measured, script, tmp_path):
+    random = np.random.default_rng(0)
+    bins = ab_bins()
+    model = write_colorizer(
+        tmp_path / "bins.h5",
+        outputs=len(bins),
+        activation="softmax",
+        bias=random.normal(size=len(bins)) * 3,
+        output={
+            "name": "ab_probabilities",
+            "decoding": "ab-bins",
+            "temperature": 0.38,
+            "rebalancing": 1,
+        },
+        ab_weights=np.exp(random.normal(size=len(bins))).astype(np.float32),
+    )
+    sizes = script("sizes")
+    photograph = measured[1] / "0.png"
+    colorize_images(str(photograph), tmp_path / "out.png", checkpoint=model)
+    with Image.open(photograph) as picture, Image.open(tmp_path / "out.png") as expected:
+        found = sizes.coloured(sizes.Colorizer(model), np.asarray(picture))
+        assert np.abs(found.astype(int) - np.asarray(expected)).max() <= 1

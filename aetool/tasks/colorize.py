@@ -9,7 +9,7 @@ from pathlib import Path
 import numpy as np
 
 from aetool.errors import Failure, UsageError
-from aetool.images.chroma import grey_of, strips
+from aetool.images.chroma import grey_of, join, strips
 from aetool.images.decode import Picture, fit
 from aetool.images.source import MAX_PIXELS, Source
 from aetool.images.write import output_name
@@ -152,7 +152,8 @@ class Colouring:
     def finish(self, item: Item, outputs: Outputs) -> Done:
         work: _Work = item.payload
         grey, name = work.picture.pixels, self.pictures.name(item.index)
-        colored = self.decoder.colored(outputs, grey, self.saturation)
+        chroma, small = self.decoder.chroma(outputs, grey)
+        colored = join(grey, chroma, self.saturation, small_grey=small)
         position = self.pictures.position(item.index)
         scores = shown = None
         if position not in self.unwanted:

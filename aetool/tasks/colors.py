@@ -10,15 +10,7 @@ import numpy as np
 
 from aetool.errors import FormatError, UsageError
 from aetool.images.bleeding import bleeding
-from aetool.images.chroma import (
-    ab_to_chroma,
-    chroma_of,
-    colorfulness,
-    join,
-    reduced,
-    strips,
-    unit,
-)
+from aetool.images.chroma import ab_to_chroma, chroma_of, colorfulness, reduced, strips, unit
 from aetool.images.quality import PSNR_CEILING
 from aetool.inference.stream import Outputs
 from aetool.storage.checkpoint import Checkpoint
@@ -143,31 +135,21 @@ class Decoder:
         mean.set_weights([self._bins.bins])
         return averaged
 
-    def colored(self, outputs: Outputs, grey: np.ndarray, saturation: float = 1.0) -> np.ndarray:
-        """A picture in the colours that the network gives it, (h, w, 3) of the dtype of `grey`.
+    def chroma(self, outputs: Outputs, grey: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
+        """One picture's chroma, float32 (h, w, 2), and `grey` at its size, float32 (h, w).
 
         Args:
             outputs: its row of the outputs of a network that `prepare` has made.
-            grey: (h, w), uint8 or uint16.
-            saturation: a factor on the colours.
+            grey: (H, W), uint8 or uint16, the picture.
         """
         values = outputs[self._output["name"] if self._bins is None else _MEAN]
         small = reduced(grey, values.shape[:2])
-        return join(grey, self.chroma(values, small), saturation, small_grey=small)
-
-    def chroma(self, values: np.ndarray, grey: np.ndarray) -> np.ndarray:
-        """What a prepared network's output says of a picture's chroma; float32 (h, w, 2).
-
-        Args:
-            values: float32 (h, w, c), the output.
-            grey: float32 (h, w), luma in [0, 1].
-        """
         if self._output["decoding"] == "rgb":
             chroma = chroma_of(values)
         else:
             units = 1 if self._bins is not None else self._output["scale"]
-            chroma = ab_to_chroma(values * np.float32(units), grey)
-        return chroma * self._saturation
+            chroma = ab_to_chroma(values * np.float32(units), small)
+        return chroma * self._saturation, small
 
 
 def _is_softmax(layer: "keras.Layer") -> bool:

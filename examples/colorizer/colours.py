@@ -33,7 +33,7 @@ class Colorizer:
     def __init__(self, path: Path):
         stored = read_checkpoint(path)
         self._decoder = Decoder(path, stored)
-        self._engine = Engine(rebuild(stored).model)
+        self._engine = Engine(self._decoder.prepare(rebuild(stored).model))
 
     def chroma(self, pictures: list[np.ndarray]) -> list[np.ndarray]:
         """Small chroma of each picture, as `aetool.images.chroma.join` takes it."""
@@ -44,5 +44,5 @@ class Colorizer:
             outputs = self._engine.predict(np.stack([prepare(grey, *about) for grey in greys]))
             for row, grey in enumerate(greys):
                 values = {name: batch[row] for name, batch in outputs.items()}
-                result.append(self._decoder.chroma(values, grey))
+                result.append(self._decoder.chroma(values, grey)[0])
         return result
