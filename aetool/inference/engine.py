@@ -14,7 +14,6 @@ from contextlib import contextmanager
 import keras
 import numpy as np
 import tensorflow as tf
-from tensorflow.python.framework.convert_to_constants import convert_variables_to_constants_v2
 
 from aetool.errors import UsageError
 from aetool.inference.precision import resolve_precision
@@ -136,14 +135,18 @@ class Engine:
     def _freeze(self):
         """The concrete function of the model with its weights as constants."""
         model = doubling(self._model, frozen=True)
+        weights = [variable.numpy() for variable in model.variables]
 
         @tf.function(
-            input_signature=[tf.TensorSpec((self.batch_size, *self.input_shape), tf.float32)]
+            input_signature=[tf.TensorSpec((self.batch_size, *self.input_shape), tf.float32)],
+            autograph=False,
         )
         def forward(images):
-            outputs = model(images, training=False)
+            constants = zip(model.variables, map(tf.constant, weights), strict=True)
+            with keras.StatelessScope(state_mapping=constants):
+                outputs = model(images, training=False)
             return [tf.cast(y, tf.float32) for y in tf.nest.flatten(outputs)]
 
-        frozen = convert_variables_to_constants_v2(forward.get_concrete_function())
+        frozen = forward.get_concrete_function()
         self._model = None  # the graph holds the weights now
         return frozen
