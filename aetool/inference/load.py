@@ -6,7 +6,7 @@ from pathlib import Path
 import keras
 
 from aetool.errors import FormatError, UsageError
-from aetool.models.build import at_most, build_model, encoder, set_weights
+from aetool.models.build import build_model, encoder, set_weights, weightless
 from aetool.models.specs import FAMILIES
 from aetool.storage.checkpoint import Checkpoint, read_checkpoint
 
@@ -76,7 +76,7 @@ def rebuild(
         spec = {**spec, "size": tuple(size)}
     stored = [array for variables in checkpoint.weights.values() for array in variables.values()]
     try:
-        with at_most(sum(array.size for array in stored)):
+        with weightless(sum(array.size for array in stored)):
             model = build_model(spec)
     except UsageError as error:
         raise FormatError(f"the checkpoint's model cannot be built: {error.message}") from error

@@ -82,20 +82,22 @@ _COUNTING = RLock()
 
 
 @contextmanager
-def at_most(count: int) -> Iterator[None]:
-    """Builders called inside make no more than `count` weights: a file may claim what it lacks.
+def weightless(most: int) -> Iterator[None]:
+    """Builders called inside leave their weights, `most` at most, at zero: for `set_weights`.
+
+    A file may claim weights that it lacks; and random ones take longer to draw than to read.
 
     Raises:
         UsageError: they would, before any memory is taken for the weight that is too much.
     """
-    left = count
+    left = most
 
-    def add_weight(layer: keras.layers.Layer, shape=(), *args, **kwargs):
+    def add_weight(layer: keras.layers.Layer, shape=(), initializer=None, *args, **kwargs):
         nonlocal left
         left -= math.prod((shape,) if isinstance(shape, int) else shape or ())
         if left < 0:
-            raise UsageError(f"the model has more than {count:,} weights")
-        return original(layer, shape, *args, **kwargs)
+            raise UsageError(f"the model has more than {most:,} weights")
+        return original(layer, shape, "zeros", *args, **kwargs)
 
     with _COUNTING:
         original, keras.layers.Layer.add_weight = keras.layers.Layer.add_weight, add_weight
