@@ -41,6 +41,8 @@ HEAVY = {
 RUN = """
 import json, os, sys
 from aetool.cli.app import run
+from aetool.cli.silence import silence_tensorflow
+silence_tensorflow()
 status = run(sys.argv[1:])
 sys.stderr.write(json.dumps([status, sorted({name.partition(".")[0] for name in sys.modules})]))
 """
@@ -95,6 +97,15 @@ def test_pca_imports_matplotlib_for_a_plot_only(latents, tmp_path):
     loaded = modules_after("pca", latents, *words)
     assert "matplotlib" in loaded
     assert not loaded & {"tensorflow", "keras"}
+
+
+def test_a_model_learns_and_is_used_without_what_only_draws(photos, tmp_path):
+    model = tmp_path / "m.h5"
+    words = ["--model", "conv-ae", "--size", 16, "--epochs", 1, "--quiet"]
+    assert "matplotlib" not in modules_after("train", photos, *words, "-o", model)
+    loaded = modules_after("encode", photos, "-c", model, "-o", tmp_path / "l.h5", "-q")
+    assert "tensorflow" in loaded
+    assert not loaded & {"matplotlib", "sklearn", "pandas"}
 
 
 def test_each_module_can_be_imported_first():

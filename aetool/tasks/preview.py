@@ -9,7 +9,6 @@ from PIL import Image
 from aetool.images.color import AB_SCALE, annealed_mean, lab_to_rgb, luma_to_lightness
 from aetool.models.specs import family
 from aetool.plots.animation import write_gif
-from aetool.plots.curves import draw_curves
 from aetool.plots.sheets import contact_sheet, fitted
 from aetool.storage.atomic import blaming, replacing
 from aetool.tasks.plan import AB_LOSSES, Plan
@@ -122,6 +121,8 @@ class Preview:
 
 def plot_curves(path: Path, history: dict[str, list[float]]) -> None:
     """Draw the loss of every epoch into a picture file."""
+    from aetool.plots.curves import draw_curves  # matplotlib, only where it is wanted
+
     with replacing(path) as temporary:
         draw_curves(temporary, {name: np.asarray(values) for name, values in history.items()})
 
