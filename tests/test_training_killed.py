@@ -34,12 +34,11 @@ def undisturbed(aetool, tmp_path_factory) -> Path:
     return output
 
 
-def signalled(output: Path, number: int, moment: random.Random) -> tuple[int, str]:
+def signalled(output: Path, number: int, saves: int, delay: float) -> tuple[int, str]:
     """Train in a process of its own, and send it a signal: (status, standard error).
 
-    The moment is drawn: some while after any of the saves.
+    That comes `delay` seconds after more than `saves` saves were seen; some are too short for that.
     """
-    saves, delay = moment.randrange(EPOCHS), moment.uniform(0, 0.1)
     command = ["timeout", "300", sys.executable, "-m", "aetool", *words(output)]
     if number == signal.SIGKILL:
         command = command[2:]  # it would kill `timeout`, not what that runs
@@ -64,7 +63,8 @@ def modified(path: Path) -> int | None:
 
 
 def kill_and_resume(aetool, output: Path, undisturbed: Path, moment: random.Random) -> None:
-    status, _ = signalled(output, signal.SIGKILL, moment)
+    saves, delay = moment.randrange(EPOCHS), moment.uniform(0, 0.1)
+    status, _ = signalled(output, signal.SIGKILL, saves, delay)
     assert status in (-signal.SIGKILL, 0)
     kept = read_document(read_checkpoint(running_path(output)).training)
     assert kept["step"] == 0
@@ -88,7 +88,7 @@ def test_killed_at_any_moment_and_resumed_equals_undisturbed(aetool, tmp_path, u
 
 def test_terminated_and_resumed_equals_undisturbed(aetool, tmp_path, undisturbed):
     output = tmp_path / "m.h5"
-    status, talk = signalled(output, signal.SIGTERM, random.Random(0))
+    status, talk = signalled(output, signal.SIGTERM, 2, 0.02)  # long before the end
     assert status == 128 + signal.SIGTERM
     stopped, hint = talk.splitlines()[-2:]
     assert stopped.startswith(("aetool: error: stopped in epoch ", "aetool: error: stopped after "))
