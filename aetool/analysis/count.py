@@ -4,6 +4,7 @@ from collections.abc import Callable
 from dataclasses import dataclass
 
 import numpy as np
+from threadpoolctl import threadpool_limits
 
 from aetool.analysis.rows import Features, take
 from aetool.analysis.scores import silhouette
@@ -47,9 +48,6 @@ def choose_count(
         rng: draws the samples.
         progress: called with the share done, 0 to 1.
     """
-    # Imported where it is needed. It comes with scikit-learn.
-    from threadpoolctl import threadpool_limits
-
     n = rows.shape[0]
     size = min(n, SAMPLE_ROWS)
     numbers = range(2, min(MOST, size - 1) + 1)

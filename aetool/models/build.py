@@ -88,7 +88,7 @@ def weightless(most: int) -> Iterator[None]:
     A file may claim weights that it lacks; and random ones take longer to draw than to read.
 
     Raises:
-        UsageError: they would, before any memory is taken for the weight that is too much.
+        UsageError: they would be more; before any memory is taken for the one that is too much.
     """
     left = most
 
