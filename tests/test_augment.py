@@ -88,6 +88,29 @@ def test_brightness_keeps_the_picture_in_place():
     assert (np.diff(out[:, 16, :, 0], axis=1) >= 0).all()
 
 
+def test_cutout_fills_one_square_with_the_mean_colour_and_leaves_the_rest():
+    noise = np.random.default_rng(1).integers(0, 256, (32, 48, 3), np.uint8)
+    out = varied(("cutout",), size=(32, 48), pictures=np.repeat(noise[None], 300, axis=0))
+    mean = np.rint(noise.mean(axis=(0, 1)))
+    firsts = []
+    for picture in out:
+        changed = (picture != noise).any(axis=-1)
+        rows, columns = changed.any(axis=1).nonzero()[0], changed.any(axis=0).nonzero()[0]
+        square = np.s_[rows[0] : rows[-1] + 1, columns[0] : columns[-1] + 1]
+        assert picture[square].shape == (12, 12, 3) and (picture[square] == mean).all()
+        assert not np.delete(changed, np.s_[square[0]], axis=0).any()
+        firsts.append((rows[0], columns[0]))
+    # Anywhere, to the very edges.
+    assert [set(first) for first in zip(*firsts, strict=True)] == [set(range(21)), set(range(37))]
+
+
+def test_cutout_leaves_the_other_variations_as_they_are():
+    others = ("flip", "rotate", "brightness")
+    plain, cut = varied(others, 50), varied((*others, "cutout"), 50)
+    same = (plain == cut).all(axis=-1).mean(axis=(1, 2))
+    assert same.min() >= 1 - (12 / 32) ** 2 and same.max() < 0.9
+
+
 def test_grey_pictures_and_other_sizes():
     pictures = np.repeat(gradient()[None, ..., :1], 3, axis=0)
     assert varied(("crop", "flip"), pictures=pictures, size=(20, 24)).shape == (3, 20, 24, 1)

@@ -59,6 +59,20 @@ def test_the_values_are_those_of_the_predictions():
     assert values["reconstruction"] == pytest.approx(squared.mean(), rel=1e-4)
 
 
+def test_smoothing_holds_for_what_is_learnt_and_not_for_what_is_measured():
+    """Without dropout the first step's loss is that of the weights as they were drawn."""
+    spec = {"name": "vgg-classifier-ae", "size": (8, 8), "classes": 3, **SMALL}
+    model = build_model(spec | {"rates": (0.0, 0.0), "dense_rate": 0.0})
+    weights = {"classification": 1.0, "reconstruction": 0.0}
+    learner = Joint(model, Settings(loss_weights=weights, label_smoothing=0.3), mse)
+    given = np.log(np.asarray(model(X, training=False)["probabilities"]))
+    plain = -(Y["probabilities"] * given).sum(axis=1).mean()
+    assert learner.test_batch(X, Y)["classification"] == pytest.approx(plain, rel=1e-4)
+    given = np.log(np.asarray(model(X, training=True)["probabilities"]))
+    spread = -((0.7 * Y["probabilities"] + 0.1) * given).sum(axis=1).mean()
+    assert learner.train_batch(X, Y)["classification"] == pytest.approx(spread, rel=1e-4)
+
+
 def test_a_classifier_learns_the_labels_of_its_source(tmp_path):
     learnt = plan(epochs=12, batch_size=16, learning_rate=0.01, only=("0", "1"))
     result = train_model("sklearn:digits", tmp_path / "m.h5", learnt)

@@ -20,6 +20,9 @@ from aetool.tasks.plan import difference, make_plan
         ({"model": "conv-vae", "loss_weights": {"divergence": -1.0}}, "at least 0"),
         ({"model": "pix2pix", "edges": True, "loss": "binary-crossentropy"}, "takes 0 to 1"),
         ({"patch": 70}, "no discriminator"),
+        ({"label_smoothing": 0.1}, "does not learn labels"),
+        ({"model": "vgg-classifier-ae", "label_smoothing": 1.0}, "from 0 to below 1"),
+        ({"model": "vgg-classifier-ae", "label_smoothing": float("nan")}, "from 0 to below 1"),
         ({"model": "stacked-ae", "arguments": {"widths": 16}, "stages": (1, 1)}, "1 levels"),
     ],
 )

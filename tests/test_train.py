@@ -169,7 +169,7 @@ def test_resume_refuses_other_options_and_other_pictures(tmp_path):
 def test_a_training_of_an_older_version_goes_on():
     """One that knew neither the newer options nor how long its epochs took."""
     before = tiny().options()
-    for name in ("accumulate", "clip_norm", "weight_decay", "keep"):
+    for name in ("accumulate", "clip_norm", "weight_decay", "keep", "label_smoothing"):
         del before[name]
     assert difference(before, tiny().options()) is None
     assert difference(before, tiny(accumulate=4).options()) == "accumulate was 1, now 4"

@@ -58,6 +58,7 @@ PLANS = {
     "latents": {"recipe": "mnist-vae", "arguments": {"latent_dim": 5}},
     "terms": {"model": "conv-vae", "loss_weights": {"divergence": 2}},
     "tap": {"recipe": "cifar10-classifier-ae", "arguments": {"tap": "block4_dropout2"}},
+    "smoothing": {"recipe": "cifar10-classifier-ae", "label_smoothing": 0.1},
     "stages": {"recipe": "stacked-ae", "stages": (1, 2, 3, 4), "epochs": 3},
     "recipe without its stages": {"recipe": "stacked-ae", "stages": ()},
     "no stages": {"model": "stacked-ae", "stages": ()},

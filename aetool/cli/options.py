@@ -284,6 +284,15 @@ PatchOpt = Annotated[
         rich_help_panel=LEARNING_PANEL,
     ),
 ]
+LabelSmoothingOpt = Annotated[
+    float | None,
+    Option(
+        "--label-smoothing",
+        metavar="X",
+        help="Spread this share of each label over all classes: against learning by heart.",
+        rich_help_panel=LEARNING_PANEL,
+    ),
+]
 AccumulateOpt = Annotated[
     int | None,
     Option(

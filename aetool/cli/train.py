@@ -116,8 +116,8 @@ def train(
         Option(
             "--augment",
             metavar="NAMES",
-            help="Names joined by commas: flip, crop, shift, rotate, brightness, five-crops; or "
-            "none.",
+            help="Names joined by commas: flip, crop, shift, rotate, brightness, cutout, "
+            "five-crops; or none.",
             rich_help_panel=options.DATA_PANEL,
         ),
     ] = None,
@@ -190,6 +190,7 @@ def train(
         ),
     ] = None,
     loss_weight: options.LossWeightOpt = None,
+    label_smoothing: options.LabelSmoothingOpt = None,
     accumulate: options.AccumulateOpt = None,
     clip_norm: options.ClipNormOpt = None,
     weight_decay: options.WeightDecayOpt = None,
@@ -304,6 +305,7 @@ def train(
         accumulate=accumulate,
         clip_norm=clip_norm,
         weight_decay=weight_decay,
+        label_smoothing=label_smoothing,
         keep=keep,
         seed=seed,
         precision=precision,

@@ -13,6 +13,7 @@ AUGMENTATIONS = {
     "shift": "moved by whole pixels, up to 10 % of each side",
     "rotate": "turned by up to 10 degrees",
     "brightness": "brightness and contrast changed by up to 20 %",
+    "cutout": "a square somewhere, three eighths of the shorter side, in the picture's mean colour",
     "five-crops": "besides the picture its four corners and its centre, three quarters as wide "
     "and high: six pictures for one",
 }
@@ -23,6 +24,7 @@ _WINDOW_SIDE = 0.75
 # Numbers drawn for each picture, whether its variations need them or not.
 _DRAWS = 10
 _MIRROR = 5
+_HOLE_SIDE = 3 / 8  # of the shorter side
 _PIXELS = 1 << 14  # that are resampled together: few enough for the cache
 
 
@@ -79,10 +81,13 @@ def augment(
     else:
         maps = _affine_maps(pictures.shape[1:3], names, size, draws, windows)
         out = _resampled(pictures, size, maps)
-    if "brightness" not in names:
-        return out
-    contrast, offset = 0.8 + 0.4 * draws[:, 6], 51 * (2 * draws[:, 7] - 1)
-    return _with_light(out, contrast, offset)
+    if "brightness" in names:
+        contrast, offset = 0.8 + 0.4 * draws[:, 6], 51 * (2 * draws[:, 7] - 1)
+        out = _with_light(out, contrast, offset)
+    if "cutout" in names:
+        # Draws of its own, so that whoever does without it has the variations of older versions.
+        out = _cut_out(out, rng.random((len(out), 2)))
+    return out
 
 
 def _affine_maps(
@@ -198,3 +203,23 @@ def _with_light(pictures: np.ndarray, contrast: np.ndarray, offset: np.ndarray) 
     levels = (np.arange(256) - 127.5) * contrast[:, None] + 127.5 + offset[:, None]  # (n, 256)
     tables = np.clip(levels, 0, 255).astype(np.uint8)
     return np.take_along_axis(tables, pictures.reshape(len(tables), -1), 1).reshape(pictures.shape)
+
+
+def _cut_out(pictures: np.ndarray, places: np.ndarray) -> np.ndarray:
+    """Uint8 (n, h, w, c), a square of each in its mean colour: DeVries and Taylor, "Improved
+    Regularization of Convolutional Neural Networks with Cutout" (2017), but never across an edge.
+
+    Args:
+        places: (n, 2) in [0, 1), where the square is: down and across.
+    """
+    sides = pictures.shape[1:3]
+    hole = round(_HOLE_SIDE * min(sides))
+    inside = []
+    for side, place in zip(sides, places.T, strict=True):
+        first = np.floor(place * (side - hole + 1))
+        beyond = np.arange(side) - first[:, None]
+        inside.append((beyond >= 0) & (beyond < hole))
+    rows, columns = inside
+    hidden = (rows[:, :, None] & columns[:, None, :])[..., None]
+    mean = np.rint(pictures.mean(axis=(1, 2), keepdims=True)).astype(np.uint8)
+    return np.where(hidden, mean, pictures)

@@ -21,7 +21,7 @@ AB_LOSSES = ("ab-crossentropy", "ab-huber")
 # What is made of a colorizer's output: no weight depends on it.
 DECODING = ("temperature", "rebalancing", "saturation")
 # What a recipe says of one family's way to learn.
-_OF_A_FAMILY = ("loss_weights", "stages", "stage_rates", "patch")
+_OF_A_FAMILY = ("loss_weights", "stages", "stage_rates", "patch", "label_smoothing")
 # Arguments of a builder that are no free choice: what to ask for instead.
 _NOT_FREE = {
     "name": "--model names the family",
@@ -199,6 +199,8 @@ def _check_loss(chosen: Family, spec: Mapping, settings: Settings) -> None:
     """What of a loss does not suit the model."""
     if settings.patch is not None and "adversarial" not in chosen.loss_weights:
         raise UsageError(f"{chosen.name} has no discriminator", "leave out --patch")
+    if settings.label_smoothing is not None and "classification" not in chosen.loss_weights:
+        raise UsageError(f"{chosen.name} does not learn labels", "leave out --label-smoothing")
     if settings.loss.startswith("binary") and chosen.range != (0, 1):
         low, high = chosen.range
         raise UsageError(
@@ -229,6 +231,8 @@ def _check(settings: Settings, rest: Mapping) -> None:
         raise UsageError(f"--clip-norm {settings.clip_norm} is not positive")
     if settings.weight_decay is not None and not 0 <= settings.weight_decay < float("inf"):
         raise UsageError(f"--weight-decay {settings.weight_decay} is negative")
+    if settings.label_smoothing is not None and not 0 <= settings.label_smoothing < 1:
+        raise UsageError(f"--label-smoothing {settings.label_smoothing} is not from 0 to below 1")
     if settings.keep not in (None, "best", "last"):
         raise UsageError(f"--keep {settings.keep} is not best or last")
     if settings.patience is not None and settings.patience < 1:

@@ -16,6 +16,15 @@ def categorical_crossentropy(truth, probabilities):
     return -ops.sum(truth * ops.log(ops.clip(probabilities, 1e-7, 1.0)), axis=-1)
 
 
+def smoothed(truth: np.ndarray, share: float) -> np.ndarray:
+    """One-hot (n, classes), a share of it spread evenly over all classes.
+
+    Szegedy et al., "Rethinking the Inception Architecture for Computer Vision" (2016): nothing is
+    gained by being surer than that, so the classifier need not learn its pictures by heart.
+    """
+    return truth * np.float32(1 - share) + np.float32(share / truth.shape[1])
+
+
 class Joint(Regime):
     """A weighted sum of the losses of two outputs, `probabilities` and `reconstruction`.
 
@@ -25,12 +34,14 @@ class Joint(Regime):
 
     Args:
         model: built under the dtype policy to train in.
-        settings: optimizer, learning rate; `loss_weights` of "classification" and "reconstruction".
+        settings: optimizer, learning rate; `loss_weights` of "classification" and "reconstruction";
+            `label_smoothing` of what is learnt, never of what is measured.
         loss: of the reconstruction.
     """
 
     def __init__(self, model: keras.Model, settings: Settings, loss):
         self.model = model
+        self._smoothing = settings.label_smoothing or 0.0
         self.optimizer = make_optimizer(settings)
         metrics = {"probabilities": [keras.metrics.CategoricalAccuracy(name="accuracy")]}
         if model.input_shape[-1] == 3:
@@ -56,6 +67,8 @@ class Joint(Regime):
         self._steps = stepper(self._learning)
 
     def train_batch(self, x: np.ndarray, y: dict[str, np.ndarray]) -> dict[str, float]:
+        if self._smoothing:
+            y = y | {"probabilities": smoothed(y["probabilities"], self._smoothing)}
         return _named(self._steps.train_on_batch(x, y, return_dict=True))
 
     def test_batch(self, x: np.ndarray, y: dict[str, np.ndarray]) -> dict[str, float]:

@@ -43,6 +43,7 @@ class Settings:
         weight_decay: the share of every kernel that a step takes off, times the learning rate.
         loss: a key of training.losses.LOSSES.
         loss_weights: {term: factor} of a loss that has several terms.
+        label_smoothing: the share of a classifier's truth that is spread evenly over all classes.
         augment: keys of images.augment.AUGMENTATIONS.
         patience: epochs without a better validation loss after which to stop; None never stops.
         keep: "best" or "last" epoch's weights; None keeps the best with `patience`, else the last.
@@ -71,6 +72,7 @@ class Settings:
     clip_norm: float | None = None
     weight_decay: float | None = None
     keep: str | None = None
+    label_smoothing: float | None = None
 
     @property
     def keeps_best(self) -> bool:
