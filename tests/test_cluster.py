@@ -570,3 +570,10 @@ def test_how_to_copy_needs_a_folder(aetool, tmp_path):
     np.save(tmp_path / "l.npy", np.eye(4, dtype=np.float32))
     done = aetool("cluster", tmp_path / "l.npy", "-k", 2, "--copy-as", "link")
     assert done.status == 2 and "add --copy-to DIR" in done.stderr
+
+
+def test_several_files_of_equal_rows_are_refused_as_one_is(aetool, tmp_path):
+    for name in "ab":
+        np.save(tmp_path / f"{name}.npy", np.ones((40, 5), np.float32))
+    done = aetool("cluster", tmp_path / "a.npy", tmp_path / "b.npy", "-k", 2)
+    assert done.status == 1 and "all rows of the latents are the same" in done.stderr

@@ -140,3 +140,27 @@ def test_a_mixture_in_the_plane_is_likelier_than_what_k_means_leads_to():
         _, likelihood = fit_mixture(rows, 6, np.random.default_rng(seed))
         _, by_k_means = fit_mixture(rows, 6, np.random.default_rng(seed), restarts=10)
         assert likelihood > by_k_means + 0.02
+
+
+def test_equal_rows_share_a_place_and_leave_the_others_theirs():
+    """A hundred blank scans among others: the nearest of each are others of them."""
+    rows, kind = islands(count=400, dimensions=8)
+    blank = np.zeros((100, 8), np.float32)
+    blank[::2] = -0.0
+    order = np.random.default_rng(2).permutation(500)
+    mixed = np.concatenate([rows, blank])[order]
+    found, places = map_space(mixed, np.random.default_rng(0))
+    is_blank = order >= 400
+    assert len(np.unique(places[is_blank], axis=0)) == 1
+    assert np.abs(places[is_blank]).max() <= np.abs(places[~is_blank]).max() + 2
+    middles = np.array([places[~is_blank][kind[order[~is_blank]] == k].mean(0) for k in range(4)])
+    nearest = np.linalg.norm(places[~is_blank][:, None] - middles, axis=2).argmin(axis=1)
+    assert (nearest == kind[order[~is_blank]]).mean() > 0.98
+    np.testing.assert_array_equal(found.place(mixed), places)
+
+
+def test_rows_that_all_differ_keep_the_map_they_had():
+    rows, _ = islands()
+    anchors = principal_space(rows).place(rows)
+    expected = embed(neighbour_graph(anchors), space._first_two(anchors))
+    np.testing.assert_array_equal(map_space(rows, np.random.default_rng(0))[1], expected)

@@ -121,3 +121,28 @@ def test_large_values_in_range_are_no_error():
     check = principal_components(points / np.float32(1e13), 2)
     found = principal_components(points, 2)
     assert np.allclose(found.explained_variance_ratio, check.explained_variance_ratio, rtol=1e-4)
+
+
+@pytest.mark.parametrize("wide", [3e2, 1e4])
+def test_a_wide_column_does_not_hide_that_others_lie_far_from_zero(wide):
+    random = np.random.default_rng(0)
+    common = random.normal(size=3_000)
+    points = random.normal(size=(3_000, 4))
+    points[:, 0] *= wide
+    points[:, 1:] += 500 + common[:, None]
+    points = points.astype(np.float32)
+    found = principal_components(points, 4)
+    theirs = PCA(4, svd_solver="full").fit(points.astype(np.float64))
+    variance = theirs.explained_variance_ * 2_999 / 3_000
+    assert np.allclose(found.explained_variance, variance, rtol=1e-4)
+    alike = np.abs((found.components * theirs.components_).sum(axis=1))
+    assert np.allclose(alike[:2], 1, atol=1e-6)  # the last two are as wide as one another
+    correlated = np.corrcoef(((points - found.mean) @ found.components.T).T)
+    assert np.abs(correlated - np.eye(4)).max() < 1e-3
+
+
+def test_a_constant_column_has_no_variance():
+    points = np.random.default_rng(0).normal(size=(5_000, 3)).astype(np.float32)
+    points[:, 1] = 1234.567
+    found = principal_components(points, 3)
+    assert found.explained_variance[2] == 0 and abs(found.components[2, 1]) == 1

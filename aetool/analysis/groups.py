@@ -111,7 +111,7 @@ class Grouper:
             self._places = Placed(self._space, features)
         elif method == "kmeans":
             moments(features)  # that each row is there and a number
-        elif not moments(features)[1].any() and len(features) > 1:
+        elif not moments(features)[1].any() and features.shape[0] > 1:
             # Their map would be of nothing but the noise by which equal rows are told apart.
             raise FormatError(
                 "all rows of the latents are the same, so there are no clusters to find",

@@ -10,7 +10,9 @@ COVARIANCE_DIMENSIONS = 1024
 """Up to this width the covariance is summed whole; wider rows go through Krylov passes."""
 
 OVERSAMPLING = 13
-_NEAR = 4.0  # squared distance from zero, in variances, up to which rows are summed as they are
+# Squared distance of a column from zero, in its variances, up to which it is summed as it is: two
+# such columns' covariance has then some 5e-6 of their standard deviations for an error.
+_NEAR = 64.0
 _UNSUSPECTED = 1e20  # sums of squares up to which no row can hold what `moments` refuses
 
 MAX_PASSES = 40
@@ -133,8 +135,8 @@ def _one_pass(features: Features, shift: np.ndarray | None) -> tuple[np.ndarray,
 
 
 def _far(middle: np.ndarray, variance: np.ndarray) -> bool:
-    """Whether rows are so far from zero that products of them would lose digits."""
-    return bool((middle**2).max() > _NEAR * variance.max())
+    """Whether some column is so far from zero that products of it would lose digits."""
+    return bool((middle**2 > _NEAR * variance).any())
 
 
 def _krylov(rows: Features, count: int, total: float) -> tuple[np.ndarray, np.ndarray]:

@@ -163,9 +163,11 @@ def map_space(
     chosen = np.arange(count)
     if count > MAP_ROWS:
         chosen = np.sort(rng.choice(count, MAP_ROWS, replace=False))
-    anchors = take(Placed(plain, features), chosen)
-    positions = embed(neighbour_graph(anchors), _first_two(anchors), progress)
-    space = with_map(plain, anchors, positions)
+    rows = take(Placed(plain, features), chosen)
+    anchors, which = _distinct(rows)
+    layout = embed(neighbour_graph(anchors), _first_two(anchors), progress)
+    space = with_map(plain, anchors, layout)
+    positions = layout[which]
     if count == len(chosen):
         return space, positions
     places = np.empty((count, 2), dtype=np.float32)
@@ -181,6 +183,23 @@ def with_map(plain: Space, anchors: np.ndarray, positions: np.ndarray) -> Space:
     """A space without a map, and the map that belongs on it."""
     index = neighbour_index(anchors, min(NEIGHBOURS, len(anchors)))
     return replace(plain, anchors=anchors, positions=positions, index=index)
+
+
+def _distinct(rows: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
+    """The different ones among rows (n, d), in the order they come in, and which each row is.
+
+    Of many equal rows, such as blank scans, the nearest neighbours are any few others of them:
+    tied to nothing else, they would be scattered over the map instead of sharing a place.
+    """
+    keys = np.ascontiguousarray(rows + np.float32(0))  # 0 and -0 are the same number
+    keys = keys.view(np.dtype((np.void, keys.dtype.itemsize * keys.shape[1]))).ravel()
+    _, first, which = np.unique(keys, return_index=True, return_inverse=True)
+    if len(first) < 2:  # all are equal once they are reduced: there is nothing to tie one to
+        return rows, np.arange(len(rows))
+    order = np.argsort(first)
+    rank = np.empty_like(order)
+    rank[order] = np.arange(len(order))
+    return rows[first[order]], rank[which]
 
 
 def _medians(points: np.ndarray, weights: np.ndarray, near: float) -> np.ndarray:
