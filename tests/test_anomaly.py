@@ -18,9 +18,9 @@ from aetool.images.decode import fit
 from aetool.images.source import open_source
 from aetool.inference.load import load_model
 from aetool.storage.checkpoint import read_checkpoint, write_checkpoint
-from aetool.tasks import judge
+from aetool.tasks import calibration, judge
 from aetool.tasks.anomaly import score_images
-from aetool.tasks.calibration import _Reservoir
+from aetool.tasks.calibration import FOLDS, _folds, _Reservoir, _Sample
 
 
 def read_rows(path):
@@ -344,6 +344,38 @@ def test_a_model_is_calibrated_anew_without_training(aetool, digits, zeros_model
     np.save(tmp_path / "few.npy", fresh[:5])
     words[1] = tmp_path / "few.npy"
     assert aetool("anomaly", *words).status == 2
+
+
+def test_pictures_so_large_that_few_patches_are_kept_are_calibrated_too(
+    digits, zeros_model, tmp_path, monkeypatch
+):
+    monkeypatch.setattr(calibration, "bank_pictures", lambda height, width: 1)
+    data = np.load(digits)
+    np.save(tmp_path / "zeros.npy", data["x"][data["y"] == 0][:12])
+    stored = read_checkpoint(zeros_model)
+    about, failures, _ = calibration.calibrate_file(
+        open_source(str(tmp_path / "zeros.npy")), stored, tmp_path / "n.h5",
+        tile=None, precision="float32", batch_size=None, max_pixels=10**6, progress=None,
+    )  # fmt: skip
+    assert not failures and about["count"] == 12
+    assert np.isfinite(list(about["thresholds"].values())).all()
+    assert np.isfinite(stored.arrays["calibration/scores/patch"]).all()
+
+
+@pytest.mark.parametrize("owners", [(0, 7), (3, 3), (1, 4, 9)])
+def test_no_fold_is_judged_by_no_patch(owners):
+    """Were all that are kept in one fold, it would be."""
+    count, patches = 12, np.arange(len(owners), dtype=np.float32)[:, None, None, None]
+    rows, each = np.zeros((count, 1), np.float32), np.arange(count)
+    sample = _Sample(rows, each, patches, np.array(owners), rows[..., None, None], each, count)
+    for seed in range(40):
+        fold = _folds(sample, seed)
+        assert np.bincount(fold).tolist() == [3, 3, 2, 2, 2]
+        for k in range(FOLDS):
+            kept = sample.normals(fold != k).patches.ravel().astype(int)
+            assert len(kept)
+            if len(set(owners)) > 1:
+                assert (fold[np.array(owners)[kept]] != k).all()
 
 
 def test_every_score_tells_zeros_from_other_digits(digits, zeros_model, tmp_path):

@@ -295,6 +295,9 @@ def test_a_failed_import_of_tensorflow_is_not_silenced(tmp_path):
         ("2.5%", 1, 40, True),
         ("2.5%", 1, 39, False),
         ("100%", 5, 5, True),
+        ("29%", 29, 100, True),
+        ("57%", 57, 100, True),
+        ("57%", 58, 100, False),
     ],
 )
 def test_allowed_failures(text, failed, total, permitted):

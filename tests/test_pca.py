@@ -213,3 +213,15 @@ def test_no_network_library_is_imported_even_for_a_plot(latents, tmp_path):
         text=True,
     )
     assert json.loads(done.stdout.splitlines()[-1]) == [0, []], done.stderr
+
+
+def test_thumbnails_are_refused_on_three_axes_from_a_file_too(aetool, tmp_path):
+    assert aetool("encode", "sklearn:digits", "--pixels", "-o", tmp_path / "l.h5").status == 0
+    kept = ("--components", 3, "--save", tmp_path / "axes.h5", "-o", tmp_path / "a.csv")
+    assert aetool("pca", tmp_path / "l.h5", *kept).status == 0
+    words = ("pca", tmp_path / "l.h5", "--apply", tmp_path / "axes.h5", "--thumbnails")
+    drawn = ("--plot", tmp_path / "p.png", "-o", tmp_path / "b.csv")
+    done = aetool(*words, *drawn)
+    assert done.status == 2 and "--thumbnails is for two" in done.stderr
+    assert not (tmp_path / "p.png").exists() and not (tmp_path / "b.csv").exists()
+    assert aetool(*words, *drawn, "--components", 2).status == 0

@@ -8,6 +8,7 @@ import time
 from collections.abc import Callable, Iterator
 from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass, fields, is_dataclass
+from fractions import Fraction
 from functools import partial
 from pathlib import Path
 
@@ -31,7 +32,7 @@ class Allowance:
     """
 
     count: int = 0
-    fraction: float = 0.0
+    fraction: Fraction = Fraction(0)  # exact: 29 % of 100 are 29, and not a little less
 
     @classmethod
     def parse(cls, text: str) -> "Allowance":
@@ -39,7 +40,7 @@ class Allowance:
         number, percent, rest = text.strip().partition("%")
         try:
             if percent and not rest and 0 <= float(number) <= 100:
-                return cls(fraction=float(number) / 100)
+                return cls(fraction=Fraction(number) / 100)
             if not percent and int(number) >= 0:
                 return cls(count=int(number))
         except ValueError:

@@ -120,7 +120,7 @@ def calibrate_in_folds(
             f"the {sample.count} pictures are all alike: they do not show how normal ones differ",
             "give pictures of several parts",
         )
-    fold = np.random.default_rng((seed, 3)).permutation(sample.count) % FOLDS
+    fold = _folds(sample, seed)
     names = (*available(checkpoint), *FITTED)
     limits = _limits(checkpoint)
     detectors = [
@@ -129,6 +129,16 @@ def calibrate_in_folds(
     measured = _measure_all(normals, lambda number: detectors[fold[number]])
     arrays = fit(sample.normals(np.full(sample.count, True)), seed)
     _record(checkpoint, precision, arrays, measured)
+
+
+def _folds(sample: "_Sample", seed: int) -> np.ndarray:
+    """The fold of each picture, int (n,): no fold has all those whose patches were kept."""
+    rng = np.random.default_rng((seed, 3))
+    kept = np.unique(sample.of_patches)
+    while True:
+        fold = rng.permutation(sample.count) % FOLDS
+        if len(kept) < 2 or np.ptp(fold[kept]):
+            return fold
 
 
 @dataclass(frozen=True, slots=True)
@@ -154,10 +164,15 @@ class _Sample:
     count: int
 
     def normals(self, chosen: np.ndarray) -> Normals:
-        """The features of the pictures that `chosen`, bool (count,), takes."""
+        """The features of the pictures that `chosen`, bool (count,), takes.
+
+        Where it takes none that patches were kept of, those that were kept: all are of one picture
+        then, cut into large tiles.
+        """
+        patches = self.patches[chosen[self.of_patches]]
         return Normals(
             self.latents[chosen[self.of_latents]],
-            self.patches[chosen[self.of_patches]],
+            patches if len(patches) else self.patches,
             self.textures[chosen[self.of_textures]],
         )
 
@@ -192,7 +207,9 @@ def _sample(rows: Rows, limits: tuple[float, float], seed: int) -> _Sample:
     latents, textures, patches = _Reservoir(LEARNT, seed), _Reservoir(TEXTURES, seed), None
     count = 0
     for inputs, outputs in rows():
-        patches = patches or _Reservoir(bank_pictures(*outputs["patches"].shape[1:3]), seed)
+        # Two at least: one is left out with its fold.
+        bank = max(2, bank_pictures(*outputs["patches"].shape[1:3]))
+        patches = patches or _Reservoir(bank, seed)
         tiles = zip(inputs, outputs["latents"], outputs["patches"], strict=True)
         for tile, latent, patch in tiles:
             latents.offer(latent.copy, count)

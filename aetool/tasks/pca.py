@@ -88,6 +88,11 @@ def project_latents(
             check_outputs(outputs, [pictures.inputs])
         if apply_axes:
             projection = _load(apply_axes, rows, components)
+            if thumbnails and len(projection.components) != 2:
+                raise UsageError(
+                    f"{apply_axes} holds three axes, and --thumbnails is for two",
+                    "add --components 2",
+                )
         else:
             projection = _fit(rows, components or 2, wide=scree is not None)
         if scree:
