@@ -249,6 +249,21 @@ def test_csv_without_a_header(tmp_path):
         assert (latents.labels, latents.paths[0]) == (None, "000000")
 
 
+def test_csv_as_pandas_and_r_write_it(tmp_path):
+    """Columns without names are numbered from 0; the numbers of rows have no title."""
+    tables = {
+        "0,1,2\n.5,1,2\n3,4,5\n": [[0.5, 1, 2], [3, 4, 5]],
+        ",0,1\n0,.5,1\n1,3,4\n": [[0.5, 1], [3, 4]],
+        '"","a","b"\n"one",1,2\n"two",3,4\n': [[1, 2], [3, 4]],
+        "0,1\n1,0\n": [[0, 1], [1, 0]],  # two columns may as well be such values
+        "a,,b\n1,2,3\n": [[1, 2, 3]],
+    }
+    for text, expected in tables.items():
+        (tmp_path / "f.csv").write_text(text)
+        with open_latents(tmp_path / "f.csv") as latents:
+            assert _all(latents).tolist() == expected, text
+
+
 @pytest.mark.parametrize("name", ["f.npy", "f.npz", "f.csv"])
 def test_a_pipe_carries_every_format(tmp_path, monkeypatch, name):
     path = tmp_path / name

@@ -78,13 +78,18 @@ def read_npz(path: Path, name: str) -> Matrix:
 
 
 def read_csv(path: Path, name: str) -> Matrix:
-    """A .csv file of numbers, with or without a header; `path` and `label` are kept apart."""
+    """A .csv file of numbers, with or without a header; `path` and `label` are kept apart.
+
+    A header of the numbers 0, 1, 2, ... is what pandas gives columns without names, and a first
+    column without a title is its, or R's, numbering of the rows.
+    """
     rows = iterate_table(path, name=name)
     header = next(rows)
-    if all(map(_is_number, header)):
+    counted = len(header) > 2 and header == [str(i) for i in range(len(header))]
+    if all(map(_is_number, header)) and not counted:
         rows = itertools.chain([header], rows)
         header = [f"column {i + 1}" for i in range(len(header))]
-    columns = [i for i, title in enumerate(header) if title not in _NOT_FEATURES]
+    columns = [i for i, title in enumerate(header) if title not in _NOT_FEATURES and (title or i)]
     if not columns:
         raise FormatError(f"{name} has no column of numbers")
     values, paths, labels = array.array("f"), [], []
