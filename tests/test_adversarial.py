@@ -143,7 +143,7 @@ def test_a_translator_describes_itself(tmp_path, halves):
 
 def test_a_half_a_source_and_edges_give_the_pairs_they_name(tmp_path, halves):
     def pairs(source, learnt):
-        data = load_data(open_source(str(source)), learnt, 10**9, None)
+        data = load_data(open_source(str(source)), {}, learnt, 10**9, None)
         pair = make_pair(learnt, {"channels": data.channels})
         return pair(data.pictures.take(np.arange(len(data.pictures))))
 
@@ -198,9 +198,9 @@ def test_the_targets_count_among_what_is_learnt_from(tmp_path):
     digests = set()
     for value in (0, 0, 1):
         np.save(target, np.full((1797, 8, 8), value, np.uint8))
-        digests.add(data_digest(source, plan(target=str(target))))
+        digests.add(data_digest(source, [open_source(str(target))]))
     assert len(digests) == 2 and source.digest() not in digests
-    assert data_digest(source, plan(edges=True)) == source.digest()
+    assert data_digest(source, []) == source.digest()
 
 
 def test_translate_needs_exactly_one_way_to_its_targets():

@@ -405,3 +405,13 @@ def test_pictures_that_are_cropped_in_training_calibrate_too(aetool, photos, tmp
     done = aetool(*words, "--size", "24", "--validation", "0.4", "-o", tmp_path / "m.h5")
     assert done.status == 0, done.stderr
     assert read_checkpoint(tmp_path / "m.h5").metadata["calibration"]["count"] > 0
+
+
+@pytest.mark.parametrize("option", ["--validation", "--target"])
+def test_a_list_of_other_pictures_may_come_through_a_pipe(aetool, photos, tmp_path, option):
+    """It can be read but once."""
+    names = "".join(f"{path}\n" for path in sorted(photos.rglob("*.*"))).encode()
+    task = ("--model", "pix2pix", "--task", "translate") if option == "--target" else ()
+    words = ("train", photos, "-o", tmp_path / "m.h5", "--size", 16, "--epochs", 0, *task)
+    done = aetool(*words, option, "@-", stdin=names)
+    assert done.status == 0, done.stderr

@@ -4,6 +4,7 @@ import contextlib
 import os
 import resource
 import shutil
+import signal
 import subprocess
 import sys
 from collections.abc import Callable, Iterator
@@ -13,7 +14,7 @@ import numpy as np
 import pytest
 from interrupted import assert_same_training
 
-from aetool.errors import AetoolError, OutputError, TrainingError
+from aetool.errors import AetoolError, Interrupted, OutputError, TrainingError
 from aetool.storage.checkpoint import read_checkpoint
 from aetool.tasks.plan import make_plan
 from aetool.tasks.train import Listeners, running_path, train_model
@@ -179,6 +180,44 @@ def test_a_model_of_an_earlier_training_is_not_taken_for_the_new_one(tmp_path):
     assert train(output, resume=True, epochs=2).read > 0
     assert read_checkpoint(output).metadata["training"]["epochs_done"] == 2
     assert train(output, resume=True, epochs=2).read == 0
+
+
+def test_a_training_does_not_end_before_the_step_it_is_at(tmp_path):
+    """Fewer epochs than were begun: the weights at their end are no longer there."""
+    output = tmp_path / "m.h5"
+    train(output, epochs=1)
+    before = output.read_bytes()
+    steps = len(range(0, round(1797 * 0.9), plan().settings.batch_size))
+
+    def halfway(done, _):
+        if done == steps + 1:
+            os.kill(os.getpid(), signal.SIGTERM)
+
+    with pytest.raises(Interrupted):
+        train_model(
+            "sklearn:digits", output, plan(epochs=3), resume=True,
+            listeners=Listeners(step=halfway),
+        )  # fmt: skip
+    assert epochs_kept(output) == 1
+    # The model of one epoch is there, and it is that training's.
+    assert train(output, resume=True, epochs=1).seconds == 0
+    assert output.read_bytes() == before
+    output.unlink()
+    with pytest.raises(TrainingError, match="in the middle of epoch 2, past the end of 1"):
+        train(output, resume=True, epochs=1)
+    assert not output.exists()
+    assert train(output, resume=True, epochs=2).epochs == 2
+
+
+def test_a_training_cut_short_between_epochs_is_finished_once(tmp_path):
+    output = tmp_path / "m.h5"
+    with contextlib.ExitStack() as stack, pytest.raises(OutputError):
+        train(output, epochs=3, after={2: lambda: stack.enter_context(full_disk())})
+    assert epochs_kept(output) == 2
+    assert train(output, resume=True, epochs=2).read > 0
+    stamp = output.stat().st_mtime_ns
+    assert train(output, resume=True, epochs=2).read == 0
+    assert output.stat().st_mtime_ns == stamp
 
 
 HOLD = """

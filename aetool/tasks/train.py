@@ -1,7 +1,7 @@
 """Train a model: first whether there is anything to do, before Keras is imported."""
 
 import hashlib
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from contextlib import ExitStack
 from dataclasses import dataclass
 from pathlib import Path
@@ -143,18 +143,21 @@ def train_model(
             described = read_checkpoint(running, weights=False).metadata
             plan = continued(plan, described["training"]["options"])
         pictures = open_source(source, exclude=preview)
+        # Opened once: a list that comes through a pipe cannot be read again.
+        others = {text: open_source(text) for text in _others(plan)}
         if any(path is not None and path.exists() for path in outputs):
-            reads = (pictures, *map(open_source, _others(plan)))
-            check_outputs(outputs, reads, models=(output,))
+            check_outputs(outputs, (pictures, *others.values()), models=(output,))
         options = {**plan.options(), "init": str(init) if init else None}
         if max_pixels != MAX_PIXELS:
             options["max_pixels"] = max_pixels
-        digest = data_digest(pictures, plan)
+        digest = data_digest(pictures, [others[text] for text in _others(plan)])
         before = _resumable(output, running, options, digest) if resume else None
         if before is not None and _nothing_left(before, plan) and _written(output, before):
             if plot or log:
                 _draw_again(before, plan, plot, log)
             return _finished(output)
+        if before is not None and _nothing_left(before, plan):
+            _check_at_an_end(before, plan, running)
         # Only now is there something to learn: TensorFlow takes seconds to import.
         from aetool.tasks.training_run import TrainingRun
 
@@ -169,6 +172,7 @@ def train_model(
         run = TrainingRun(
             source,
             pictures,
+            others,
             output,
             plan,
             options,
@@ -217,9 +221,8 @@ def _resumable(output: Path, running: Path, options: dict, digest: str) -> Check
     return before
 
 
-def data_digest(pictures: Source, plan: Plan) -> str:
+def data_digest(pictures: Source, others: Sequence[Source]) -> str:
     """Of all that is looked at: the pictures, and targets or validation from other sources."""
-    others = [open_source(other) for other in _others(plan)]
     if not others:
         return pictures.digest()
     every = pictures.digest() + "".join(other.digest() for other in others)
@@ -241,13 +244,25 @@ def _nothing_left(before: Checkpoint, plan: Plan) -> bool:
     return document["epoch"] >= plan.settings.total_epochs or document["stopped_early"]
 
 
+def _check_at_an_end(before: Checkpoint, plan: Plan, running: Path) -> None:
+    """Refuse to end a training where it no longer is: its weights are those of a later step."""
+    document = read_document(before.training)
+    if document["step"] and not document["stopped_early"]:
+        raise TrainingError(
+            f"{running} is in the middle of epoch {document['epoch'] + 1}, "
+            f"past the end of {plan.settings.total_epochs}",
+            "let it go on with more --epochs, or begin anew with --overwrite",
+        )
+
+
 def _written(output: Path, before: Checkpoint) -> bool:
     """Whether the model is that of this training as it stands, not of an earlier one."""
     if not output.exists():
         return False
     written = read_checkpoint(output, weights=False).metadata["training"]
     stands = before.metadata["training"]
-    return all(written[key] == stands[key] for key in ("options", "epochs_done", "data"))
+    same = all(written[key] == stands[key] for key in ("epochs_done", "data"))
+    return same and difference(written["options"], stands["options"]) is None
 
 
 def _draw_again(before: Checkpoint, plan: Plan, plot: Path | None, log: Path | None) -> None:

@@ -1,5 +1,6 @@
 """The pictures of one training run, and what the network is to make of them."""
 
+from collections.abc import Mapping
 from dataclasses import dataclass
 
 import numpy as np
@@ -8,7 +9,7 @@ from aetool.errors import ImageError, TrainingError, UsageError
 from aetool.images.augment import stored_size
 from aetool.images.color import AB_SCALE
 from aetool.images.pairs import SIDES
-from aetool.images.source import Source, open_source
+from aetool.images.source import Source
 from aetool.models.specs import family
 from aetool.tasks.plan import AB_LOSSES, Plan
 from aetool.tasks.train import Progress, split
@@ -53,20 +54,31 @@ class TrainingData:
 
 
 def load_data(
-    source: Source, plan: Plan, max_pixels: int, progress: Progress | None
+    source: Source,
+    others: Mapping[str, Source],
+    plan: Plan,
+    max_pixels: int,
+    progress: Progress | None,
 ) -> TrainingData:
     """Split, pair, and decode.
 
+    Args:
+        source: the pictures.
+        others: {as the plan has it: opened}, those of targets and validation from elsewhere.
+        plan: what is to be learnt.
+        max_pixels: refuse larger pictures.
+        progress: called with (pictures decoded, pictures).
+
     Raises:
-        SourceError: when validation pictures or targets cannot be opened.
+        SourceError: when pictures and targets do not go together.
         TrainingError: when nothing is left to learn from.
     """
     learnt, held_out = split(source, plan.held_out_fraction or 0.0, plan.only, plan.settings.seed)
-    pairing = held_out_pairing = _pairing(plan, source)
+    pairing = held_out_pairing = _pairing(plan, source, others)
     if plan.held_out_fraction is None:
-        elsewhere = open_source(plan.validation)
+        elsewhere = others[plan.validation]
         held_out, _ = split(elsewhere, 0.0, plan.only, 0)
-        held_out_pairing = _pairing(plan, elsewhere)
+        held_out_pairing = _pairing(plan, elsewhere, others)
     size, channels, outputs = _shape(plan, learnt, pairing, max_pixels)
     classes = plan.only or source.class_names
     if plan.task == "classify" and len(classes) < 2:
@@ -115,11 +127,11 @@ def make_pair(plan: Plan, spec: dict):
     return reconstruct_pair
 
 
-def _pairing(plan: Plan, source: Source) -> Pairing | None:
+def _pairing(plan: Plan, source: Source, others: Mapping[str, Source]) -> Pairing | None:
     """Where the targets of a source's pictures are, if they are not made from those."""
     if plan.target in SIDES:
         return Halves(plan.target)
-    return Targets(source, open_source(plan.target)) if plan.target else None
+    return Targets(source, others[plan.target]) if plan.target else None
 
 
 def _shape(

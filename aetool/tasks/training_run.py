@@ -2,7 +2,7 @@
 
 import json
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from dataclasses import replace
 from importlib.util import find_spec
 from pathlib import Path
@@ -55,14 +55,16 @@ from aetool.training.state import pack, read_document, unpack
 class TrainingRun:
     """Everything one run holds; `execute` does it.
 
-    Args: as `train_model`; `source_text` is SOURCE as it was typed, `before` the checkpoint of an
-    interrupted run, or None, `team` the processes that train together, or None for this one alone.
+    Args: as `train_model`; `source_text` is SOURCE as it was typed, `others` the sources of targets
+    and validation by theirs, `before` the checkpoint of an interrupted run, or None, `team` the
+    processes that train together, or None for this one alone.
     """
 
     def __init__(
         self,
         source_text: str,
         source: Source,
+        others: Mapping[str, Source],
         output: Path,
         plan: Plan,
         options: dict,
@@ -95,7 +97,7 @@ class TrainingRun:
             read_checkpoint(init, weights=False)
         keras.utils.set_random_seed(settings.seed)
 
-        self.data = load_data(source, plan, max_pixels, listeners.decoding)
+        self.data = load_data(source, others, plan, max_pixels, listeners.decoding)
         note_pages(listeners.note, [i for part in self.data.sets for i in part.several_pages])
         self.spec = self._specification()
         self.pair = make_pair(plan, self.spec)
