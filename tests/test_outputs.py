@@ -1,5 +1,8 @@
 """Results that would be in the way of something, and results that are not skipped by mistake."""
 
+import os
+import time
+
 import numpy as np
 import pytest
 from PIL import Image
@@ -201,3 +204,60 @@ def test_a_result_without_a_place_stops_no_other(aetool, tmp_path):
     assert pixel(tmp_path / "out" / "b.png" / "kept.png") == 10
     assert (tmp_path / "out" / "sub").read_text() == "kept"
     assert not list((tmp_path / "out").rglob("*.aetool-part*"))
+
+
+@pytest.mark.parametrize("replaced", ["picture", "model"])
+def test_what_is_replaced_while_a_run_is_under_way_is_done_again(
+    aetool, tmp_path, monkeypatch, replaced
+):
+    """The picture has been read and the model too when the engine is made."""
+    given, model = draw(tmp_path / "in" / "a.png", 40), untrained(tmp_path / "m.h5")
+    draw(tmp_path / "in" / "b.png", 80)
+    words = ("reconstruct", tmp_path / "in", tmp_path / "out", "-c", model, "--json")
+    make = _Rebuilding.make_engine
+
+    def replace_and_make(work):
+        time.sleep(0.02)  # longer than the steps of the file system's clock
+        other = draw(tmp_path / "new.png", 200) if replaced == "picture" else model
+        os.replace(other, given) if replaced == "picture" else os.utime(model)
+        return make(work)
+
+    with monkeypatch.context() as patch:
+        patch.setattr(_Rebuilding, "make_engine", replace_and_make)
+        assert aetool(*words).json["written"] == 2
+    assert aetool(*words).json["written"] == (1 if replaced == "picture" else 2)
+    assert aetool(*words).json["skipped"] == 2
+
+
+def test_a_side_that_a_format_does_not_hold_stops_no_other(aetool, tmp_path):
+    Image.new("L", (16_500, 1)).save(tmp_path / "in.jpg")
+    os.makedirs(tmp_path / "in")
+    os.rename(tmp_path / "in.jpg", tmp_path / "in" / "a.webp")
+    for name in ("b.png", "c.png"):
+        draw(tmp_path / "in" / name, 90)
+    strips = tmp_path / "strips"
+    done = aetool("colorize", tmp_path / "in", tmp_path / "out", "--compare", strips, "--json")
+    assert done.status == 1 and done.json["written"] == 2
+    (failure,) = done.json["failed"]
+    assert failure["path"] == "a.webp" and "16383 pixels a side" in failure["reason"]
+
+
+def test_a_path_that_is_too_long_stops_no_other(aetool, tmp_path):
+    """Below OUT, whose own path is longer, a picture deep down has no place."""
+    deep = "/".join(["d" * 200] * 18)
+    os.makedirs(tmp_path / "in")
+    draw(tmp_path / "in" / "a.png", 90)
+    here = os.getcwd()
+    try:  # no path of that length can be made at once
+        os.chdir(tmp_path / "in")
+        for name in deep.split("/"):
+            os.mkdir(name)
+            os.chdir(name)
+        Image.new("L", (8, 8)).save("b.png")
+    finally:
+        os.chdir(here)
+    out = tmp_path.joinpath(*["o" * 200] * 3)
+    done = aetool("colorize", tmp_path / "in", out, "--json")
+    assert done.status == 1 and done.json["written"] == 1
+    (failure,) = done.json["failed"]
+    assert failure["path"].endswith("b.png") and "too long" in failure["reason"]

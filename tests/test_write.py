@@ -276,7 +276,7 @@ def test_what_cannot_be_written_is_said(tmp_path: Path):
 
 
 @pytest.mark.skipif(not Path("/dev/full").exists(), reason="no /dev/full here")
-@pytest.mark.parametrize("format_name", ["JPEG", "PNG", "TIFF", "WEBP", "BMP"])
+@pytest.mark.parametrize("format_name", ["JPEG", "PNG", "TIFF", "WEBP", "BMP", "JPEG2000"])
 @pytest.mark.parametrize("dtype", [np.uint8, np.uint16])
 def test_a_full_disk_is_an_os_error(format_name: str, dtype):
     big = GENERATOR.integers(0, 255, (300, 300, 3)).astype(dtype)

@@ -1,5 +1,6 @@
 """Pictures to files: the input's format where it holds colour, tagged sRGB, its metadata kept."""
 
+import errno
 import struct
 import zlib
 from collections.abc import Iterable
@@ -111,7 +112,8 @@ def save_picture(
         raise OutputError(f"{path} has no suffix of a format for colour pictures", "use .png")
     longest = _LONGEST_SIDE.get(format_name)
     if longest and max(pixels.shape[:2]) > longest:
-        raise OutputError(f"{format_name} holds {longest} pixels a side at most", "use .png")
+        message = f"{format_name} holds {longest} pixels a side at most"
+        raise OutputError(message, "use .png") from OSError(errno.EINVAL, message)
     with open(path, "w+b") as file:
         _write(file, pixels, like, format_name)
 
@@ -144,6 +146,12 @@ def _write(file: BinaryIO, pixels: np.ndarray, like: Picture | None, format_name
         options["exif"] = exif
     if dpi:
         options["dpi"] = dpi
+    if format_name == "JPEG2000":
+        # Into memory first: where a disk is full, its encoder would try again for ever.
+        buffer = BytesIO()
+        image.save(buffer, format_name, **options)
+        file.write(buffer.getbuffer())
+        return
     image.save(file, format_name, **options)
 
 

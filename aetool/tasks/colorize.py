@@ -12,7 +12,6 @@ from aetool.errors import Failure, UsageError
 from aetool.images.chroma import grey_of, join, strips
 from aetool.images.decode import Picture, fit
 from aetool.images.source import MAX_PIXELS, Source
-from aetool.images.write import output_name
 from aetool.inference.prepare import prepare
 from aetool.inference.stream import Item, Outputs, Progress
 from aetool.inference.workplace import workplace
@@ -32,7 +31,6 @@ from aetool.tasks.outputs import (
     named,
     output_folder,
     planned,
-    write_picture,
 )
 from aetool.tasks.shards import check_output, open_shard
 
@@ -162,7 +160,7 @@ class Colouring:
             if self.compare is not None:
                 panels = _panels(grey, colored, work.truth, COMPARISON_SIDE)
                 strip = np.concatenate([panel for panel in panels if panel is not None], axis=1)
-                write_picture(self.compare / output_name(name), strip, work.picture)
+                Target(self.compare, one_file=False).write(name, strip, work.picture)
             if self.evaluate and work.truth is not None:
                 scores = score(grey, colored, work.truth)
         if position in self.sample:
@@ -219,7 +217,7 @@ def colorize_images(
         FormatError: the checkpoint is damaged or no colorizer.
         OutputError: another run writes to `out`, or nothing can be written there.
     """
-    started = time.monotonic()
+    started, since = time.monotonic(), time.time_ns()
     if grid:
         check_picture_name(grid)
     if out is None and compare is None and grid is None and not evaluate:
@@ -270,6 +268,7 @@ def colorize_images(
                     pictures,
                     source,
                     out,
+                    since=since,
                     checkpoint=path,
                     overwrite=overwrite or evaluate,
                     shard=shard,

@@ -5,8 +5,8 @@ import os
 import stat
 import sys
 from collections.abc import Collection, Iterable, Iterator
-from contextlib import ExitStack, contextmanager
-from dataclasses import dataclass
+from contextlib import ExitStack, contextmanager, suppress
+from dataclasses import dataclass, replace
 from pathlib import Path
 
 import numpy as np
@@ -24,8 +24,10 @@ from aetool.tasks.inputs import Inputs
 
 STDOUT = "-"
 NAME_BYTES = 255  # what the common file systems hold in one name
-# What speaks against one name: another's folder or file, or a folder below OUT that is read-only.
+# What speaks against one result: another's folder or file in its place, a folder below OUT that is
+# read-only, a path that is too long, or a side that its format does not hold.
 _TAKEN = {errno.EISDIR, errno.ENOTDIR, errno.EEXIST, errno.EACCES, errno.EINVAL, errno.EILSEQ}
+_TAKEN |= {errno.ENAMETOOLONG}
 
 
 @dataclass(frozen=True, slots=True)
@@ -35,10 +37,14 @@ class Target:
     Args:
         out: the folder that mirrors the source, or the one file, or None for standard output.
         one_file: `out` is the file itself.
+        since: nanoseconds, the time that results are given as theirs: a picture that is replaced
+            after it was read would else be older than what was made of its predecessor. None for
+            the time they are written at.
     """
 
     out: Path | None
     one_file: bool
+    since: int | None = None
 
     def path(self, name: str) -> Path | None:
         """The file that the picture of this name becomes; None is standard output."""
@@ -54,7 +60,7 @@ class Target:
             OutputError: it cannot be written, and so may be no other.
         """
         try:
-            write_picture(self.path(name), pixels, like)
+            write_picture(self.path(name), pixels, like, since=self.since)
         except OutputError as error:
             number = getattr(error.__cause__, "errno", None)
             folder = self.out is not None and not self.one_file
@@ -190,6 +196,7 @@ def planned(
     text: str,
     out: str | Path,
     *,
+    since: int,
     checkpoint: Path | None = None,
     overwrite: bool = False,
     shard: Shard | None = None,
@@ -206,6 +213,8 @@ def planned(
         source: the opened SOURCE.
         text: SOURCE as the user wrote it; one image in (or "-") may be one file out.
         out: a folder, an image file, or "-".
+        since: nanoseconds, when the run began, before it read the checkpoint: the time of results
+            in a folder.
         checkpoint: the model the results depend on.
         overwrite: skip nothing.
         shard: the one that `source` is; runs of other shards may write to OUT at the same time.
@@ -227,6 +236,8 @@ def planned(
         yield Results(source, Target(None, True), list(range(len(source))), 0, [])
         return
     with holding(Path(out), one_image=one_image, part=str(shard or "")) as target:
+        if not target.one_file:
+            target = replace(target, since=since)
         yield plan(
             source, target, checkpoint=checkpoint, overwrite=overwrite, beside=beside, kept=kept
         )
@@ -318,13 +329,16 @@ def named(source: Source) -> tuple[list[str | None], dict[int, Failure]]:
     return names, dict(zip(without, clashes, strict=True))
 
 
-def write_picture(path: Path | None, pixels: np.ndarray, like: Picture | None) -> None:
+def write_picture(
+    path: Path | None, pixels: np.ndarray, like: Picture | None, *, since: int | None = None
+) -> None:
     """Write a result whole or not at all.
 
     Args:
         path: the file, whose suffix names the format; None writes PNG to standard output.
         pixels: uint8 or uint16 (h, w) or (h, w, 3) sRGB.
         like: the input, for its EXIF and resolution.
+        since: as `Target`.
 
     Raises:
         OutputError: it cannot be written (disk full, no permission).
@@ -332,6 +346,9 @@ def write_picture(path: Path | None, pixels: np.ndarray, like: Picture | None) -
     if path is not None:
         with replacing(path) as temporary:
             save_picture(temporary, pixels, like=like)
+            if since is not None:
+                with suppress(OSError):  # some file systems know no such times
+                    os.utime(temporary, ns=(since, since))
         return
     sys.stdout.buffer.write(png_bytes(pixels, like))
     sys.stdout.buffer.flush()

@@ -107,7 +107,7 @@ def reconstruct_images(
         SourceError, FormatError, OutputError, UsageError: a source, checkpoint or output that
             cannot be used, or that do not go together.
     """
-    started = time.perf_counter()
+    started, since = time.perf_counter(), time.time_ns()
     if grid:
         check_picture_name(grid)
     if shard and out.endswith(ARRAY_SUFFIX):
@@ -150,7 +150,13 @@ def reconstruct_images(
             skipped = 0
         else:
             with planned(
-                pictures, source, out, checkpoint=checkpoint, overwrite=overwrite, shard=shard
+                pictures,
+                source,
+                out,
+                since=since,
+                checkpoint=checkpoint,
+                overwrite=overwrite,
+                shard=shard,
             ) as outputs:
                 todo, skipped = outputs.todo, outputs.skipped
                 # Pictures of a grid that is up to date itself are not looked at again.

@@ -106,7 +106,7 @@ def translate_images(
         UsageError: options that do not go together.
         SourceError, FormatError, OutputError: a source, checkpoint or output that cannot be used.
     """
-    started = time.perf_counter()
+    started, since = time.perf_counter(), time.time_ns()
     if grid:
         check_picture_name(grid)
     if out is None and not evaluate and grid is None:
@@ -157,6 +157,7 @@ def translate_images(
                     pictures,
                     source,
                     out,
+                    since=since,
                     checkpoint=checkpoint,
                     overwrite=overwrite or evaluate,
                     shard=shard,
