@@ -346,9 +346,10 @@ def write_picture(
     if path is not None:
         with replacing(path) as temporary:
             save_picture(temporary, pixels, like=like)
-            if since is not None:
-                with suppress(OSError):  # some file systems know no such times
-                    os.utime(temporary, ns=(since, since))
+        if since is not None:
+            # Not before: an old temporary file could be taken for one that a killed run left.
+            with suppress(OSError):  # some file systems know no such times
+                os.utime(path, ns=(since, since))
         return
     sys.stdout.buffer.write(png_bytes(pixels, like))
     sys.stdout.buffer.flush()
