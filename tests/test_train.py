@@ -408,10 +408,13 @@ def test_pictures_that_are_cropped_in_training_calibrate_too(aetool, photos, tmp
 
 
 @pytest.mark.parametrize("option", ["--validation", "--target"])
-def test_a_list_of_other_pictures_may_come_through_a_pipe(aetool, photos, tmp_path, option):
+def test_a_list_of_other_pictures_may_come_through_a_pipe(
+    aetool, photos, tmp_path, monkeypatch, option
+):
     """It can be read but once."""
-    names = "".join(f"{path}\n" for path in sorted(photos.rglob("*.*"))).encode()
+    monkeypatch.chdir(photos)
+    names = "".join(f"{path.relative_to(photos)}\n" for path in sorted(photos.rglob("*.*")))
     task = ("--model", "pix2pix", "--task", "translate") if option == "--target" else ()
     words = ("train", photos, "-o", tmp_path / "m.h5", "--size", 16, "--epochs", 0, *task)
-    done = aetool(*words, option, "@-", stdin=names)
+    done = aetool(*words, option, "@-", stdin=names.encode())
     assert done.status == 0, done.stderr
