@@ -1,5 +1,6 @@
 """Chroma joined to a full-size grey: the grey stays, colour keeps to edges."""
 
+import tracemalloc
 from pathlib import Path
 
 import numpy as np
@@ -136,3 +137,52 @@ def test_colorfulness_of_known_pictures():
     halves[:4] = 0  # rg is 0 or 255, yb 0 or 127.5: deviation and mean are half of each
     assert colorfulness(halves) == pytest.approx(1.3 * np.hypot(127.5, 63.75))
     assert colorfulness(halves.astype(np.uint16) * 257) == pytest.approx(colorfulness(halves))
+
+
+def dense_resampling(count: int, goal: int) -> np.ndarray:
+    """Every weight of the cubic kernel, most of them zero."""
+    step = count / goal
+    centre = (np.arange(goal, dtype=np.float32)[:, None] + 0.5) * step - 0.5
+    x = np.abs(np.arange(count, dtype=np.float32) - centre) / max(step, 1)
+    kernel = np.where(x < 1, (1.5 * x - 2.5) * x * x + 1, ((2.5 - 0.5 * x) * x - 4) * x + 2)
+    kernel[x >= 2] = 0
+    return kernel / kernel.sum(axis=1, keepdims=True)
+
+
+@pytest.mark.parametrize("count", [1, 5, 32, 56, 100, 128, 224, 256])
+@pytest.mark.parametrize("goal", [1, 2, 77, 128, 1000])
+def test_a_few_weights_a_row_are_all_there_are(count, goal):
+    sparse = chroma_module._resampling(count, goal, 0, goal)
+    dense = dense_resampling(count, goal)
+    assert sparse.dtype == np.float32
+    assert sparse.nnz == np.count_nonzero(dense)
+    if count % 8 == 0 and goal >= count:  # a photograph: to the last bit
+        np.testing.assert_array_equal(sparse.toarray(), dense)
+    np.testing.assert_allclose(sparse.toarray(), dense, atol=2e-7)
+    middle = chroma_module._resampling(count, goal, goal // 3, goal - goal // 4)
+    assert (middle != sparse[goal // 3 : goal - goal // 4]).nnz == 0
+
+
+@pytest.mark.parametrize("size", [(1, 20_000), (20_000, 1)])
+def test_a_thin_picture_takes_little_memory(size, monkeypatch):
+    monkeypatch.setattr(chroma_module, "_WIDE_VALUES", 2**14, raising=False)
+    monkeypatch.setattr(chroma_module, "_LONGEST", 2**10, raising=False)
+    monkeypatch.setattr(chroma_module, "_STRIP_PIXELS", 2**10)
+    chroma_module._resampling.cache_clear()
+    tracemalloc.start()
+    colored = join(np.full(size, 100, np.uint8), np.full((32, 32, 2), [0.1, 0.0], np.float32))
+    peak = tracemalloc.get_traced_memory()[1]
+    tracemalloc.stop()
+    assert np.abs(colored[..., 0].astype(int) - 125.5).max() <= 1
+    assert peak < 5e6  # where each pixel had a weight for all 32 columns, 11 or more
+
+
+@pytest.mark.parametrize("size", [(300, 200), (6, 600), (600, 6)])
+def test_parts_leave_no_seams(size, monkeypatch):
+    rng = np.random.default_rng(3)
+    grey = rng.integers(0, 256, size, np.uint8)
+    small = rng.normal(0, 0.1, (16, 24, 2)).astype(np.float32)
+    whole = join(grey, small)
+    monkeypatch.setattr(chroma_module, "_WIDE_VALUES", 16 * 4 * 70)
+    monkeypatch.setattr(chroma_module, "_LONGEST", 90)
+    assert np.abs(join(grey, small).astype(int) - whole).max() <= 1  # sums in another order

@@ -20,6 +20,10 @@ from aetool.images.decode import fit
 WINDOW_RADIUS = 1
 EPSILON = 0.01
 _STRIP_PIXELS = 2**17  # worked on at a time, so that it stays in the processor's cache
+# A photograph is one part, and a line of millions of pixels many: so many coefficients are held at
+# the full width (16,384 columns of 128 small pixels), and so many rows of a resampling matrix.
+_WIDE_VALUES = 2**23
+_LONGEST = 2**16
 _SMALLEST = np.float32(1e-6)
 
 
@@ -100,24 +104,47 @@ def join(
     small_grey = small_grey[..., None]
     slope = _slope(small_grey, chroma)
     small = np.concatenate([slope, chroma - slope * small_grey], axis=-1) * np.float32(saturation)
-    small_height, small_width = chroma.shape[:2]
-    # (W, h * 4) -> (h, 4 * W): each coefficient at the full width, still at the small height
-    columns = small.transpose(1, 0, 2).reshape(small_width, -1)
-    wide = _resampling(small_width, width) @ columns
-    wide = wide.reshape(width, small_height, 4).transpose(1, 2, 0).reshape(small_height, -1)
-    down = _resampling(small_height, height)
     result = np.empty((height, width, 3), grey.dtype)
+    small_height, small_width = chroma.shape[:2]
+    if height < small_height and width * small_height > _WIDE_VALUES:
+        # Few rows and very long ones: reduced now, they are not all widened to be dropped then.
+        rows = _resampling(small_height, height, 0, height)
+        small_height, small = height, rows @ small.reshape(small_height, -1)
+    small = small.reshape(small_height, small_width, 4).transpose(1, 0, 2).reshape(small_width, -1)
+    step = min(_LONGEST, max(1, _WIDE_VALUES // small.shape[1]))
+    for left in range(0, width, step):
+        right = min(width, left + step)
+        # (W, h * 4) -> (h, 4 * W): each coefficient at the full width, still at the small height
+        wide = _resampling(small_width, width, left, right) @ small
+        wide = wide.reshape(-1, small_height, 4).transpose(1, 2, 0).reshape(small_height, -1)
+        for top in range(0, height, _LONGEST):
+            bottom = min(height, top + _LONGEST)
+            down = _resampling(small_height, height, top, bottom)
+            part = slice(top, bottom), slice(left, right)
+            _fill(result[part], grey[part], down, wide)
+    return result
+
+
+def _fill(result: np.ndarray, grey: np.ndarray, down: csr_array, wide: np.ndarray) -> None:
+    """Colour a part of a picture.
+
+    Args:
+        result: (H, W, 3), what to fill.
+        grey: (H, W) of the same dtype.
+        down: (H, h), what resamples `wide` to the full height.
+        wide: float32 (h, 4 * W), two slopes and two offsets of the part's columns.
+    """
+    height, width = grey.shape
     for rows in strips(grey.shape):
-        part = (
+        some = (
             down if rows == slice(0, height) else down[rows]
         )  # a slice costs more than the product
-        coefficients = (part @ wide).reshape(-1, 4, width)
+        coefficients = (some @ wide).reshape(-1, 4, width)
         slope_r, slope_b, offset_r, offset_b = coefficients.transpose(1, 0, 2)
         y = unit(grey[rows])
         slope_r *= y
         slope_b *= y
         result[rows] = _levels(y, slope_r + offset_r, slope_b + offset_b, grey.dtype)
-    return result
 
 
 def colorfulness(pixels: np.ndarray) -> float:
@@ -176,21 +203,35 @@ def _box_mean(values: np.ndarray) -> np.ndarray:
 
 
 @lru_cache(maxsize=64)  # of a batch most pictures have one size
-def _resampling(count: int, goal: int) -> csr_array:
+def _resampling(count: int, goal: int, start: int, stop: int) -> csr_array:
     """The matrix that resamples `count` values to `goal`: cubic (Keys, 1981), antialiased.
 
     Sparse, with four values a row: a dense product would run on all processors, which the network
     keeps busy, and wait for them.
 
+    Args:
+        count: values to resample.
+        goal: values wanted.
+        start, stop: which of those; all rows of a goal of millions would take gigabytes.
+
     Returns:
-        float32 (goal, count), rows summing to 1.
+        float32 (stop - start, count), rows summing to 1.
     """
     step = count / goal
-    centre = (np.arange(goal, dtype=np.float32)[:, None] + 0.5) * step - 0.5
-    x = np.abs(np.arange(count, dtype=np.float32) - centre) / max(step, 1)
+    reach = 2 * max(step, 1)
+    centre = (np.arange(start, stop, dtype=np.float32)[:, None] + 0.5) * step - 0.5
+    # A row's few neighbours, from a multiple of eight on: eight partial sums are what NumPy adds a
+    # row up in, so the total does not depend on how many columns without weight there are besides.
+    first = np.maximum(np.floor(centre - reach), 0).astype(np.int32) // 8 * 8
+    columns = first + np.arange((int(2 * reach) // 8 + 2) * 8, dtype=np.int32)
+    x = np.abs(columns.astype(np.float32) - centre) / max(step, 1)
     kernel = np.where(x < 1, (1.5 * x - 2.5) * x * x + 1, ((2.5 - 0.5 * x) * x - 4) * x + 2)
-    kernel[x >= 2] = 0
-    return csr_array((kernel / kernel.sum(axis=1, keepdims=True)).astype(np.float32))
+    kernel[(x >= 2) | (columns >= count)] = 0
+    taken = kernel != 0
+    kernel /= kernel.sum(axis=1, keepdims=True)
+    ends = np.concatenate([[0], np.cumsum(taken.sum(axis=1))])
+    shape = (len(kernel), count)
+    return csr_array((kernel[taken], columns[taken], ends.astype(np.int32)), shape=shape)
 
 
 def reduced(grey: np.ndarray, size: tuple[int, int]) -> np.ndarray:
