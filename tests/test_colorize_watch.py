@@ -15,6 +15,7 @@ import pytest
 from PIL import Image
 from test_colorize import ORANGE, RGB_OUTPUT, write_colorizer
 
+from aetool.images.chroma import join
 from aetool.inference.engine import Engine
 from aetool.storage.atomic import locked
 
@@ -106,6 +107,24 @@ def test_a_picture_that_fails_is_named_once_and_tried_when_it_changes(watch, tmp
     result = done.json
     assert (result["read"], result["written"], result["skipped"]) == (1, 1, 0)
     assert result["failed"] == [{"path": "b.png", "reason": "not an image"}]
+
+
+def test_a_picture_too_large_for_the_memory_does_not_end_the_watch(watch, tmp_path, monkeypatch):
+    def join_small(grey, *arguments, **options):
+        if grey[0, 0] == 7:
+            raise MemoryError
+        return join(grey, *arguments, **options)
+
+    monkeypatch.setattr("aetool.tasks.colorize.join", join_small)
+
+    def events():
+        picture(tmp_path / "in" / "large.png", 7)
+        picture(tmp_path / "in" / "small.png")
+        yield from range(3)
+
+    result = watch(events(), "--json").json
+    assert result["written"] == 1
+    assert result["failed"] == [{"path": "large.png", "reason": "too large for the memory"}]
 
 
 def test_what_is_done_is_skipped_and_what_changes_is_done_again(watch, tmp_path):

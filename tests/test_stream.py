@@ -91,6 +91,26 @@ def test_failures_of_reading_and_writing_merge_in_input_order():
     assert [f.path for f in failures] == [f"picture {i}" for i in (2, 3, 8, 9)]
 
 
+@pytest.mark.parametrize("workers", [0, 2])
+def test_a_picture_too_large_for_the_memory_is_one_failure(workers):
+    def load_large(i):
+        if i == 3:
+            np.empty(2**60, np.uint8)  # more than any address space
+        return load(i)
+
+    def finish(item, outputs):
+        if item.index == 5:
+            raise MemoryError
+
+    failures = []
+    if workers:
+        failures = stream(Names(), range(8), load_large, Doubler, finish, workers=workers)
+        assert failures.pop() == Failure("picture 5", "too large for the memory")
+    else:
+        list(predictions(Names(), range(8), load_large, Doubler, failures, workers=0))
+    assert failures == [Failure("picture 3", "too large for the memory")]
+
+
 def test_no_engine_is_made_where_nothing_can_be_read():
     def unreadable(i):
         raise ImageError("empty file")

@@ -82,11 +82,12 @@ def stream(
         source: where the pictures come from; only their names are used here.
         indices: the pictures to process, in order; a `range` does.
         load: called in reader threads with an index; returns the Item. An ImageError leaves the
-            picture out.
+            picture out, and so does a MemoryError.
         make_engine: called once, in the calling thread, when the first picture has been read; never
             when none can be. What it returns is asked for AT_ONCE predictions at a time.
         finish: called in writer threads, several at a time and in no particular order, with the
-            item and its row of every output. An ImageError records the picture as failed.
+            item and its row of every output. An ImageError or a MemoryError records the picture as
+            failed.
         take: called in the calling thread, in input order, with a finished picture's index and what
             `finish` returned.
         progress: called in the calling thread with (pictures done or failed, pictures in all).
@@ -126,7 +127,7 @@ def stream(
                 while waiting and held + item.nbytes > SIDE_BYTES:
                     settle()
                 rows = {name: values[row] for name, values in outputs.items()}
-                waiting.append((pool.submit(finish, item, rows), item))
+                waiting.append((pool.submit(in_memory, finish, item, rows), item))
                 held += item.nbytes
             while waiting and (len(waiting) > 2 * len(items) + workers or waiting[0][0].done()):
                 settle()
@@ -141,6 +142,18 @@ def stream(
         batches.close()
         pool.shutdown(wait=True, cancel_futures=True)
     return _in_order(source, indices, unreadable, failures)
+
+
+def in_memory(work: Callable[..., Any], *arguments: Any) -> Any:
+    """What a function of one picture returns.
+
+    Raises:
+        ImageError: also for a MemoryError: other pictures are smaller, and the batch goes on.
+    """
+    try:
+        return work(*arguments)
+    except MemoryError as error:
+        raise ImageError("too large for the memory") from error
 
 
 def predictions(
@@ -247,7 +260,7 @@ class _Reader:
                 position = self._started
                 self._started += 1
             try:
-                outcome = self._load(self._indices[position])
+                outcome = in_memory(self._load, self._indices[position])
             except BaseException as error:  # handed to the caller, who raises it
                 outcome = error
             with self._changed:
@@ -308,7 +321,7 @@ class _Inline:
         if self.taken == len(self._indices) or (not wait and self._held >= SIDE_BYTES):
             return None
         try:
-            outcome = self._load(self._indices[self.taken])
+            outcome = in_memory(self._load, self._indices[self.taken])
         except ImageError as error:
             outcome = error
         self.taken += 1

@@ -11,7 +11,7 @@ from time import monotonic, sleep
 from aetool.errors import Failure, ImageError, SourceError, UsageError
 from aetool.images.arrivals import Arrivals
 from aetool.images.source import MAX_PIXELS, Source
-from aetool.inference.stream import Item, Outputs, Progress
+from aetool.inference.stream import Item, Outputs, Progress, in_memory
 from aetool.inference.workplace import Here
 from aetool.storage.checkpoint import read_checkpoint
 from aetool.tasks.colorize import ColorizeResult, Colouring, Done, factor
@@ -175,7 +175,7 @@ class _Painter:
 
     def load(self, i: int) -> Item:
         try:
-            return self._work.load(i)
+            return in_memory(self._work.load, i)
         except ImageError as error:
             self._fail(Failure(self.pictures.name(i), error.message))
             raise
@@ -187,7 +187,7 @@ class _Painter:
     def finish(self, item: Item, outputs: Outputs) -> Done:
         name = self.pictures.name(item.index)
         try:
-            result = self._work.finish(item, outputs)
+            result = in_memory(self._work.finish, item, outputs)
         except ImageError as error:
             self._fail(Failure(name, error.message))
             raise
