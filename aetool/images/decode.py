@@ -6,15 +6,15 @@ from collections.abc import Iterator
 from contextlib import contextmanager, suppress
 from dataclasses import dataclass
 from io import BytesIO
-from math import isfinite
 from pathlib import Path
-from typing import Any, BinaryIO
+from typing import BinaryIO
 
 import numpy as np
 from PIL import Image, UnidentifiedImageError
 
 from aetool.errors import ImageError
 from aetool.images.color import luma
+from aetool.images.metadata import image_dpi, known_dpi, upright_exif
 from aetool.images.samples import STRIP_PIXELS, DeepTiff, deep_pixels, image_pixels, to_unit
 
 MAX_PIXELS = 500_000_000
@@ -28,13 +28,6 @@ _MAGIC = {
     b"\xff\xd8\xff": "JPEG", b"\x89PNG": "PNG", b"GIF8": "GIF", b"RIFF": "WEBP", b"BM": "BMP",
     b"II*\0": "TIFF", b"MM\0*": "TIFF", b"II+\0": "TIFF", b"MM\0+": "TIFF",
 }  # fmt: skip
-_ORIENTATION = 274
-# Tags that describe the picture; the others lay out the file they came in (strips, tiles, sizes).
-_KEPT_TAGS = frozenset(
-    (270, 271, 272, 282, 283, 296, 305, 306, 315, 316, 18246, 18249, 33432, 34665, 34853)
-) | frozenset(range(40091, 40096))
-_SUB_BLOCKS = {34665, 34853}  # exposure and lens; position
-_INTEROPERABILITY = 40965  # a block inside a block, of file-layout rules
 _REDUCING_GAP = 2.0
 
 # Pillow warns of odd metadata, which says nothing about the pixels.
@@ -92,10 +85,10 @@ def decode(
         if image is None:
             if deep is None:
                 raise ImageError("unsupported kind of TIFF")
-            exif, dpi, frames = None, deep.dpi and _known(*deep.dpi), deep.pages
+            exif, dpi, frames = None, deep.dpi and known_dpi(*deep.dpi), deep.pages
         else:
-            exif, orientation = _exif(image)
-            dpi = _dpi(image)
+            exif, orientation = upright_exif(image)
+            dpi = image_dpi(image)
             if deep is None:
                 if reduce_to is not None:
                     _draft(image, reduce_to if orientation > 4 else reduce_to[::-1])
@@ -262,56 +255,7 @@ def _frames(image: Image.Image, file: BinaryIO) -> int:
     return 1
 
 
-# --- metadata --------------------------------------------------------------------------------
-
-
-def _exif(image: Image.Image) -> tuple[bytes | None, int]:
-    """The EXIF block to hand on, and the orientation in which the pixels are stored."""
-    orientation = 1
-    # Cameras and editors write odd blocks; a broken one costs its information, not the picture.
-    with suppress(Exception):
-        exif = image.getexif()
-        stored = exif.get(_ORIENTATION, 1)
-        orientation = stored if stored in range(1, 9) else 1
-        # A new block has no thumbnail, which would show the picture as it was.
-        kept = Image.Exif()
-        kept.endian = exif.endian
-        for tag, value in exif_tags(exif).items():
-            if tag in _KEPT_TAGS:
-                kept[tag] = value
-        if kept:
-            kept[_ORIENTATION] = 1
-            return kept.tobytes(), orientation
-    return None, orientation
-
-
-def exif_tags(exif: Image.Exif) -> dict[int, Any]:
-    """The tags of an EXIF block and of the blocks inside it, fit to be written again."""
-
-    def stored(value: Any) -> Any:
-        # Pillow reads text of any encoding as Latin-1, but would write "?" for what is not ASCII.
-        return value.encode("latin-1") if isinstance(value, str) and not value.isascii() else value
-
-    tags = {tag: stored(value) for tag, value in exif.items()}
-    for block in _SUB_BLOCKS & tags.keys():
-        content = exif.get_ifd(block).items()
-        tags[block] = {tag: stored(value) for tag, value in content if tag != _INTEROPERABILITY}
-    return tags
-
-
-def _dpi(image: Image.Image) -> tuple[float, float] | None:
-    with suppress(TypeError, ValueError, ArithmeticError):
-        x, y = (float(value) for value in image.info.get("dpi", ()))
-        return _known(x, y)
-    return None
-
-
-def _known(x: float, y: float) -> tuple[float, float] | None:
-    """A resolution that can be meant: 1 stands for unknown, and formats hold no millions."""
-    return (x, y) if isfinite(x) and isfinite(y) and 1 < min(x, y) <= max(x, y) < 1e6 else None
-
-
-# - a model's size --------------------------------------------------------------------------
+# --- a model's size ------------------------------------------------------------------------
 
 
 def fit(

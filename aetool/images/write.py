@@ -14,7 +14,8 @@ import numpy as np
 from PIL import Image, PngImagePlugin, TiffImagePlugin, TiffTags
 
 from aetool.errors import Failure, OutputError
-from aetool.images.decode import Picture, exif_tags
+from aetool.images.decode import Picture
+from aetool.images.metadata import exif_tags
 from aetool.images.profiles import SRGB, SRGB_GREY
 from aetool.images.samples import STRIP_PIXELS, to_uint8
 
