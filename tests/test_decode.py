@@ -47,6 +47,30 @@ def tiff(pixels: np.ndarray, **options) -> bytes:
     return file.getvalue()
 
 
+def bare_tiff(strip: bytes, size: tuple[int, int], bits: int, samples: int, tags: dict) -> bytes:
+    """A TIFF of one strip as it is, for what neither Pillow nor tifffile writes.
+
+    Args:
+        strip: the pixels, packed and compressed.
+        size: (height, width).
+        bits, samples: bits a sample, and samples a pixel.
+        tags: the other tags of 16-bit numbers: photometric interpretation, compression.
+    """
+    tags = {256: [size[1]], 257: [size[0]], 258: [bits] * samples, 273: [8], 277: [samples],
+            278: [size[0]], 279: [len(strip)]} | {tag: [value] for tag, value in tags.items()}  # fmt: skip
+    start = 8 + len(strip) + len(strip) % 2
+    table, behind = struct.pack("<H", len(tags)), b""
+    for tag, values in sorted(tags.items()):
+        kind, letter = (4, "I") if tag in (273, 279) else (3, "H")
+        packed = struct.pack(f"<{len(values)}{letter}", *values)
+        if len(packed) > 4:
+            behind += packed
+            packed = struct.pack("<I", start + 2 + 12 * len(tags) + 4 + len(behind) - len(packed))
+        table += struct.pack("<HHI", tag, kind, len(values)) + packed.ljust(4, b"\0")
+    strip += b"\0" * (len(strip) % 2)
+    return b"II*\0" + struct.pack("<I", start) + strip + table + bytes(4) + behind
+
+
 def over_white(pixels: np.ndarray, alpha: np.ndarray, white: int = 255) -> np.ndarray:
     share = alpha / white if pixels.ndim == 2 else alpha[..., None] / white
     return pixels * share + white * (1 - share)
@@ -99,6 +123,16 @@ def test_one_bit_is_black_and_white():
         np.testing.assert_array_equal(pixels, bits * np.uint8(255))
     fax = encoded(Image.fromarray(bits), "TIFF", compression="group4")
     np.testing.assert_array_equal(decode(fax).pixels, bits * np.uint8(255))
+
+
+def test_one_bit_a_sample_is_all_or_nothing():
+    bits = COLOUR > 127
+    packed = np.packbits(bits.reshape(20, -1), axis=1).tobytes()
+    pixels = decode(bare_tiff(packed, (20, 30), 1, 3, {262: 2})).pixels
+    np.testing.assert_array_equal(pixels, bits * np.uint8(255))
+    packed = np.packbits(bits[..., :2].reshape(20, -1), axis=1).tobytes()
+    pixels = decode(bare_tiff(packed, (20, 30), 1, 2, {262: 1, 338: 2})).pixels
+    np.testing.assert_array_equal(pixels, (bits[..., 0] | ~bits[..., 1]) * np.uint8(255))
 
 
 def test_palette_becomes_its_colours():
@@ -402,6 +436,14 @@ def test_reasons_are_short_and_clear(tmp_path: Path):
     assert reason(png[:20] + bytes(20)) == "damaged PNG"
     assert reason(b"\0\0\0\x18ftypheic\0\0\0\0mif1heic") == "HEIC is not supported"
     assert reason(tiff(GREY16.astype(np.complex64))) == "unsupported kind of TIFF"
+
+
+def test_more_transparency_than_a_palette_has_colours():
+    data = encoded(Image.fromarray(COLOUR).quantize(256), transparency=bytes([9]) * 256)
+    start = data.index(b"tRNS")
+    longer = b"tRNS" + bytes([9]) * 257
+    longer = struct.pack(">I", 257) + longer + struct.pack(">I", zlib.crc32(longer))
+    assert reason(data[: start - 4] + longer + data[start + 4 + 256 + 4 :]) == "damaged PNG"
 
 
 @pytest.mark.skipif(os.geteuid() == 0, reason="nothing is forbidden to root")

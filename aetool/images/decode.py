@@ -94,11 +94,11 @@ def decode(
                     _draft(image, reduce_to if orientation > 4 else reduce_to[::-1])
                 image.load()
             frames = _frames(image, file)
-    if deep is None:
-        # Pillow turns a TIFF upright as it loads it.
-        pixels = image_pixels(image, 1 if image.format == "TIFF" else orientation)
-    else:
-        pixels = deep_pixels(deep)
+        if deep is None:
+            # Pillow turns a TIFF upright as it loads it.
+            pixels = image_pixels(image, 1 if image.format == "TIFF" else orientation)
+        else:
+            pixels = deep_pixels(deep)
     name = "TIFF" if image is None else "JPEG" if image.format == "MPO" else image.format
     return Picture(pixels, name, exif, dpi, frames)
 
@@ -133,8 +133,9 @@ def _opened(data: Path | bytes) -> Iterator[BinaryIO]:
 def _damage_reported(file: BinaryIO) -> Iterator[None]:
     """The one place where whatever a decoder raises becomes an ImageError.
 
-    Pillow's decoders raise errors of any kind on hostile bytes, so nothing but decoders, none of
-    this module's own arithmetic, may run inside.
+    Pillow raises errors of any kind on hostile bytes, as it decodes them and as it makes colours
+    of a palette or a profile that they hold. So only what becomes of a file's own pixels runs
+    inside: resampling, whose errors would be this program's, does not.
     """
     try:
         yield

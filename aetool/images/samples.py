@@ -105,7 +105,7 @@ def deep_pixels(deep: DeepTiff) -> np.ndarray:
         values = _inverted(values)
     white = 1.0 if values.dtype == np.float32 else np.iinfo(values.dtype).max
     if deep.alpha is not None:
-        top = 1 if deep.alpha.dtype.kind == "f" else np.iinfo(deep.alpha.dtype).max
+        top = 1 if deep.alpha.dtype.kind in "bf" else np.iinfo(deep.alpha.dtype).max
         alpha = np.clip(deep.alpha.astype(np.float32) / top, 0, 1)
         alpha = alpha if values.ndim == 2 else alpha[..., None]
         flat = (values if deep.premultiplied else values * alpha) + white * (1 - alpha)
@@ -127,6 +127,8 @@ def deep_pixels(deep: DeepTiff) -> np.ndarray:
 
 def _full_range(values: np.ndarray) -> np.ndarray:
     """Samples of any type as uint8, uint16, or float32 in [0, 1]; decode() says how."""
+    if values.dtype == bool:
+        return values * np.uint8(255)
     if values.dtype in (np.uint8, np.uint16):
         return values
     if values.dtype.kind == "f":
