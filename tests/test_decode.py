@@ -56,19 +56,40 @@ def bare_tiff(strip: bytes, size: tuple[int, int], bits: int, samples: int, tags
         bits, samples: bits a sample, and samples a pixel.
         tags: the other tags of 16-bit numbers: photometric interpretation, compression.
     """
-    tags = {256: [size[1]], 257: [size[0]], 258: [bits] * samples, 273: [8], 277: [samples],
-            278: [size[0]], 279: [len(strip)]} | {tag: [value] for tag, value in tags.items()}  # fmt: skip
+    numbers = {256: [size[1]], 257: [size[0]], 258: [bits] * samples, 273: [8], 277: [samples],
+               278: [size[0]], 279: [len(strip)]}  # fmt: skip
+    numbers |= {tag: [value] for tag, value in tags.items()}
     start = 8 + len(strip) + len(strip) % 2
-    table, behind = struct.pack("<H", len(tags)), b""
-    for tag, values in sorted(tags.items()):
+    table, behind = struct.pack("<H", len(numbers)), b""
+    for tag, values in sorted(numbers.items()):
         kind, letter = (4, "I") if tag in (273, 279) else (3, "H")
         packed = struct.pack(f"<{len(values)}{letter}", *values)
         if len(packed) > 4:
             behind += packed
-            packed = struct.pack("<I", start + 2 + 12 * len(tags) + 4 + len(behind) - len(packed))
+            packed = struct.pack("<I", start + 6 + 12 * len(numbers) + len(behind) - len(packed))
         table += struct.pack("<HHI", tag, kind, len(values)) + packed.ljust(4, b"\0")
     strip += b"\0" * (len(strip) % 2)
     return b"II*\0" + struct.pack("<I", start) + strip + table + bytes(4) + behind
+
+
+def bare_png(rows: bytes, size: tuple[int, int], bits: int, kind: int, **chunks) -> bytes:
+    """A PNG for what Pillow does not write.
+
+    Args:
+        rows: the filtered rows, each behind the number of its filter.
+        size: (height, width).
+        bits: a sample.
+        kind: 0 for grey, 4 for grey with alpha; 100 more where the rows are interlaced.
+        chunks: others, which stand before the pixels.
+    """
+    header = struct.pack(">2I5B", size[1], size[0], bits, kind % 100, 0, 0, kind // 100)
+    data = b"\x89PNG\r\n\x1a\n"
+    for name, content in (
+        ("IHDR", header), *chunks.items(), ("IDAT", zlib.compress(rows)), ("IEND", b"")
+    ):  # fmt: skip
+        chunk = name.encode() + content
+        data += struct.pack(">I", len(content)) + chunk + struct.pack(">I", zlib.crc32(chunk))
+    return data
 
 
 def over_white(pixels: np.ndarray, alpha: np.ndarray, white: int = 255) -> np.ndarray:
@@ -181,6 +202,16 @@ def test_transparent_value_is_white():
     assert (bits == 255).all()
 
 
+@pytest.mark.parametrize(("bits", "stored", "grey"), [(1, 1, 255), (2, 1, 85), (4, 5, 85)])
+def test_a_transparent_grey_of_few_bits_is_white(bits: int, stored: int, grey: int):
+    levels = np.arange(2**bits, dtype=np.uint8)
+    packed = np.packbits((levels[:, None] >> np.arange(bits)[::-1] & 1).reshape(-1)).tobytes()
+    data = bare_png(b"\0" + packed, (1, 2**bits), bits, 0, tRNS=struct.pack(">H", stored))
+    expected = levels * (255 // (2**bits - 1))
+    assert expected[stored] == grey
+    np.testing.assert_array_equal(decode(data).pixels[0], np.where(levels == stored, 255, expected))
+
+
 def test_premultiplied_tiff_lies_over_white():
     share = ALPHA[..., None] / 255
     premultiplied = np.round(COLOUR * share).astype(np.uint8)
@@ -276,6 +307,31 @@ def test_16_bit_alpha_lies_over_white():
         pixels = decode(data).pixels
         np.testing.assert_allclose(pixels, over_white(colour, alpha, 65535), atol=2)
         assert pixels.dtype == np.uint16
+
+
+def filtered(pixels: np.ndarray) -> bytes:
+    """Rows of PNG as differences: the first from the left, and the others from above."""
+    raw = pixels.astype(">u2").view(np.uint8).reshape(*pixels.shape[:2], -1)
+    first = np.diff(raw[0], axis=0, prepend=raw[0][:1] * 0).tobytes()
+    return b"\1" + first + b"".join(b"\2" + row.tobytes() for row in np.diff(raw, axis=0))
+
+
+def test_16_bit_grey_png_with_alpha_keeps_its_depth():
+    alpha = np.where(COLUMNS < 10, 65535, GREY16[::-1]).astype(np.uint16)
+    both = np.dstack([GREY16, alpha])
+    expected = over_white(GREY16, alpha, 65535)
+    pixels = decode(bare_png(filtered(both), (20, 30), 16, 4)).pixels
+    assert pixels.dtype == np.uint16
+    np.testing.assert_allclose(pixels, expected, atol=1)
+    np.testing.assert_array_equal(pixels[:, :10], GREY16[:, :10])
+    passes = ((0, 0, 8, 8), (0, 4, 8, 8), (4, 0, 8, 4), (0, 2, 4, 4),
+              (2, 0, 4, 2), (0, 1, 2, 2), (1, 0, 2, 1))  # fmt: skip
+    rows = b"".join(filtered(both[y::down, x::across]) for y, x, down, across in passes)
+    np.testing.assert_allclose(decode(bare_png(rows, (20, 30), 16, 104)).pixels, expected, atol=1)
+    exif = Image.Exif()
+    exif[274] = 6
+    turned = bare_png(filtered(both), (20, 30), 16, 4, eXIf=exif.tobytes()[6:])
+    np.testing.assert_allclose(decode(turned).pixels, np.rot90(expected, -1), atol=1)
 
 
 def test_float_in_unit_range_is_taken_as_it_is():

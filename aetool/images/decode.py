@@ -13,9 +13,10 @@ import numpy as np
 from PIL import Image, UnidentifiedImageError
 
 from aetool.errors import ImageError
+from aetool.images import png
 from aetool.images.color import luma
 from aetool.images.metadata import image_dpi, known_dpi, upright_exif
-from aetool.images.samples import STRIP_PIXELS, DeepTiff, deep_pixels, image_pixels, to_unit
+from aetool.images.samples import STRIP_PIXELS, DeepSamples, deep_pixels, image_pixels, to_unit
 
 MAX_PIXELS = 500_000_000
 
@@ -81,6 +82,7 @@ def decode(
         image = _identify(file)
         if image is not None:
             check_size(image.size, max_pixels)
+        grey_alpha = image is not None and image.format == "PNG" and png.prepare(image)
         deep = _read_deep(file, max_pixels) if image is None or _is_deep(image) else None
         if image is None:
             if deep is None:
@@ -93,6 +95,8 @@ def decode(
                 if reduce_to is not None:
                     _draft(image, reduce_to if orientation > 4 else reduce_to[::-1])
                 image.load()
+            if grey_alpha:
+                deep = png.grey_with_alpha(image, orientation)
             frames = _frames(image, file)
         if deep is None:
             # Pillow turns a TIFF upright as it loads it.
@@ -237,7 +241,7 @@ def _is_deep(image: Image.Image) -> bool:
     )
 
 
-def _read_deep(file: BinaryIO, max_pixels: int) -> DeepTiff | None:
+def _read_deep(file: BinaryIO, max_pixels: int) -> DeepSamples | None:
     # Imported where it is needed: most runs never meet such a file.
     from aetool.images.tiff import read_deep
 

@@ -11,8 +11,8 @@ STRIP_PIXELS = 1 << 22
 
 
 @dataclass(frozen=True, slots=True)
-class DeepTiff:
-    """The first page of a TIFF file, as stored.
+class DeepSamples:
+    """Samples that Pillow has no mode for, as stored in the first page of a file.
 
     Args:
         samples: (h, w) or (h, w, 3), of the file's own type and range.
@@ -31,8 +31,8 @@ class DeepTiff:
     inverted: bool
     orientation: int
     profile: bytes | None
-    dpi: tuple[float, float] | None
-    pages: int
+    dpi: tuple[float, float] | None = None
+    pages: int = 1
 
 
 def image_pixels(image: Image.Image, orientation: int) -> np.ndarray:
@@ -98,7 +98,7 @@ def _as_stored(upright: np.ndarray, orientation: int) -> np.ndarray:
     return upright[::rows, ::columns]
 
 
-def deep_pixels(deep: DeepTiff) -> np.ndarray:
+def deep_pixels(deep: DeepSamples) -> np.ndarray:
     """(h, w) or (h, w, 3): uint8, uint16 or float32 in [0, 1]; upright, alpha over white, sRGB."""
     values = _full_range(deep.samples)
     if deep.inverted:

@@ -7,7 +7,7 @@ from typing import BinaryIO
 import numpy as np
 import tifffile
 
-from aetool.images.samples import DeepTiff
+from aetool.images.samples import DeepSamples
 
 # Everything it has to say about an odd file ends as that picture's one reason.
 logging.getLogger("tifffile").addHandler(logging.NullHandler())
@@ -21,7 +21,7 @@ _MOST_SAMPLES = 5
 _ALPHA = (tifffile.EXTRASAMPLE.ASSOCALPHA, tifffile.EXTRASAMPLE.UNASSALPHA)
 
 
-def read_deep(file: BinaryIO, check_size: Callable[[tuple[int, int]], None]) -> DeepTiff | None:
+def read_deep(file: BinaryIO, check_size: Callable[[tuple[int, int]], None]) -> DeepSamples | None:
     """Read the first page of grey or RGB samples.
 
     Args:
@@ -55,7 +55,7 @@ def read_deep(file: BinaryIO, check_size: Callable[[tuple[int, int]], None]) -> 
             return None
         orientation = page.tags.valueof(274, default=1)
         resolution = page.get_resolution("INCH") if 282 in page.tags else (0, 0)
-        return DeepTiff(
+        return DeepSamples(
             samples=samples[..., 0] if colours == 1 else samples[..., :3],
             alpha=samples[..., colours] if extra in _ALPHA else None,
             premultiplied=extra == tifffile.EXTRASAMPLE.ASSOCALPHA,
