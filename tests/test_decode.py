@@ -16,7 +16,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 import tifffile
-from PIL import Image, ImageCms, ImageOps
+from PIL import Image, ImageCms, ImageOps, PngImagePlugin
 
 from aetool.errors import ImageError
 from aetool.images.decode import decode, fit
@@ -500,6 +500,17 @@ def test_more_transparency_than_a_palette_has_colours():
     longer = b"tRNS" + bytes([9]) * 257
     longer = struct.pack(">I", 257) + longer + struct.pack(">I", zlib.crc32(longer))
     assert reason(data[: start - 4] + longer + data[start + 4 + 256 + 4 :]) == "damaged PNG"
+
+
+def test_a_png_with_much_text_or_a_large_profile_is_intact(monkeypatch: pytest.MonkeyPatch):
+    large = struct.pack(">I", len(SRGB) + 1_100_000) + SRGB[4:] + bytes(1_100_000)
+    text = PngImagePlugin.PngInfo()
+    text.add_itxt("XML:com.adobe.xmp", "a" * 1_100_000, zip=True)
+    for data in (encoded(COLOUR, icc_profile=large), encoded(COLOUR, pnginfo=text)):
+        np.testing.assert_array_equal(decode(data).pixels, COLOUR)
+        with monkeypatch.context() as patch:
+            patch.setattr(PngImagePlugin, "MAX_TEXT_CHUNK", 1_000_000)
+            assert reason(data) == "more than 16 MiB of text or profile"
 
 
 @pytest.mark.skipif(os.geteuid() == 0, reason="nothing is forbidden to root")

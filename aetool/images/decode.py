@@ -10,7 +10,7 @@ from pathlib import Path
 from typing import BinaryIO
 
 import numpy as np
-from PIL import Image, UnidentifiedImageError
+from PIL import Image, PngImagePlugin, UnidentifiedImageError
 
 from aetool.errors import ImageError
 from aetool.images import png
@@ -33,6 +33,10 @@ _REDUCING_GAP = 2.0
 
 # Pillow warns of odd metadata, which says nothing about the pixels.
 warnings.filterwarnings("ignore", module=r"PIL\.")
+# Pillow refuses a PNG for one megabyte of profile or of compressed text, and the history that an
+# editor keeps there can have several. All texts of a file together stay below its 64.
+_MOST_TEXT = 2**24
+PngImagePlugin.MAX_TEXT_CHUNK = _MOST_TEXT
 
 
 @dataclass(frozen=True, slots=True)
@@ -162,6 +166,8 @@ def _reason(error: Exception, file: BinaryIO) -> str:
     if isinstance(error, UnidentifiedImageError) and kind is None:
         return "not an image"
     text = str(error).lower()
+    if "max_text" in text:
+        return f"more than {_MOST_TEXT >> 20} MiB of text or profile"
     if isinstance(error, EOFError) or "truncated" in text or "unexpected end" in text:
         return "truncated"
     if "decoder" in text and "not available" in text:
