@@ -299,6 +299,43 @@ def test_16_bit_colour_tiff_keeps_its_depth(compression, planar: bool, byteorder
     np.testing.assert_array_equal(pixels, COLOUR16)
 
 
+def lzw(samples: np.ndarray, predictor: int) -> bytes:
+    """16-bit samples (h, w, c) as a compressed strip, differences from the left for predictor 2."""
+    if predictor == 2:
+        samples = np.diff(samples, axis=1, prepend=samples[:, :1] * 0)
+    rows = np.ascontiguousarray(samples, "<u2").reshape(len(samples), -1).view(np.uint8)
+    data = encoded(rows, "TIFF", compression="tiff_lzw")
+    tags = Image.open(io.BytesIO(data)).tag_v2
+    (start,), (length,) = tags[273], tags[279]
+    return data[start : start + length]
+
+
+@pytest.mark.parametrize("predictor", [1, 2])
+def test_16_bit_colour_tiff_of_photoshop_keeps_its_depth(predictor: int, tmp_path: Path):
+    tags = {259: 5, 262: 2, 317: predictor}
+    data = bare_tiff(lzw(COLOUR16, predictor), (20, 30), 16, 3, tags)
+    np.testing.assert_array_equal(decode(data).pixels, COLOUR16)
+    turned = bare_tiff(lzw(COLOUR16, predictor), (20, 30), 16, 3, tags | {274: 6})
+    (tmp_path / "turned.tif").write_bytes(turned)
+    pixels = decode(tmp_path / "turned.tif").pixels
+    np.testing.assert_array_equal(pixels, np.rot90(COLOUR16, -1))
+    strip = lzw(np.dstack([COLOUR16, GREY16]), predictor)
+    flat = over_white(COLOUR16, GREY16, 65535)
+    premultiplied = np.clip(COLOUR16 + 65535.0 - GREY16[..., None], 0, 65535)
+    for kind, expected in ((0, COLOUR16), (1, premultiplied), (2, flat)):
+        data = bare_tiff(strip, (20, 30), 16, 4, tags | {338: kind})
+        np.testing.assert_allclose(decode(data).pixels, expected, atol=1)
+    assert reason(data[:100] + b"\xff" * 900 + data[1000:]) == "damaged TIFF"
+
+
+def test_a_tiff_that_nothing_here_decompresses_is_not_called_damaged():
+    values = GENERATOR.uniform(0, 1, (20, 30, 3)).astype(np.float32)
+    data = tiff(values, photometric="rgb", compression="zlib", metadata=None)
+    entry = data.index(struct.pack("<HHI", 259, 3, 1), 8)
+    lzw_now = data[: entry + 8] + struct.pack("<I", 5) + data[entry + 12 :]
+    assert reason(lzw_now) == "unsupported kind of TIFF"
+
+
 def test_16_bit_alpha_lies_over_white():
     alpha = np.minimum(GREY16, 65535)
     for colour in (COLOUR16, GREY16):

@@ -68,10 +68,10 @@ def decode(
     """Decode the first frame of a picture. Any number of threads may decode at once.
 
     An ICC profile is applied, so that pixels are sRGB. Grey of 16 bits keeps them, and so do TIFF
-    files in colour; 16-bit colour in other formats comes as 8 bits. Floating point within [0, 1]
-    is taken as it is; any other range is stretched from its least to its greatest value, as are
-    integers that exceed 16 bits; NaN is black. CMYK without a profile is converted without colour
-    management.
+    files in colour, other than LZW in separate planes; 16-bit colour in other formats comes as 8
+    bits. Floating point within [0, 1] is taken as it is; any other range is stretched from its
+    least to its greatest value, as are integers that exceed 16 bits; NaN is black. CMYK without a
+    profile is converted without colour management.
 
     Args:
         data: a file, or its bytes.
