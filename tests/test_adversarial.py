@@ -143,13 +143,14 @@ def test_a_translator_describes_itself(tmp_path, halves):
 
 def test_a_half_a_source_and_edges_give_the_pairs_they_name(tmp_path, halves):
     def pairs(source, learnt):
-        data = load_data(open_source(str(source)), {}, learnt, 10**9, None)
+        others = {str(left): open_source(str(left))} if learnt.target == str(left) else {}
+        data = load_data(open_source(str(source)), others, learnt, 10**9, None)
         pair = make_pair(learnt, {"channels": data.channels})
         return pair(data.pictures.take(np.arange(len(data.pictures))))
 
+    left, right = tmp_path / "left", tmp_path / "right"
     x, y = pairs(halves, plan(target="left", validation="0", size=(48, 64)))
     np.testing.assert_allclose(x, -y, atol=1e-6)  # the negative, and what it is the negative of
-    left, right = tmp_path / "left", tmp_path / "right"
     for folder, columns in ((left, slice(64)), (right, slice(64, 128))):
         folder.mkdir()
         for path in sorted(halves.iterdir()):
