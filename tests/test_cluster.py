@@ -191,6 +191,18 @@ def test_a_picture_that_is_gone_is_reported_and_left_grey(aetool, animals, tmp_p
     assert aetool("cluster", latents, *words, "--allow-failures", 1).status == 0
 
 
+def test_a_picture_that_is_gone_is_reported_by_plot_and_page_too(aetool, animals, tmp_path):
+    latents, root = animals
+    (root / "bird" / "a 0.png").unlink()
+    words = ["-k", 3, "-o", tmp_path / "c.csv", "--html", tmp_path / "p.html", "--json"]
+    for command in (["cluster", latents, *words], ["pca", latents, *words[2:]]):
+        done = aetool(*command)
+        assert done.status == 1
+        assert [failure["path"] for failure in done.json["failed"]] == ["bird/a 0.png"]
+        assert (tmp_path / "p.html").exists()
+        assert aetool(*command, "--allow-failures", 1).status == 0
+
+
 def test_pictures_that_moved_are_found_by_name(aetool, animals, tmp_path):
     latents, root = animals
     moved = root.rename(tmp_path / "moved")

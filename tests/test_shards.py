@@ -67,6 +67,14 @@ def test_what_is_no_shard_is_refused(text, aetool, tmp_path):
     assert aetool(*words).status == 2
 
 
+@pytest.mark.parametrize("suffix", [".npz", ".csv", ".parquet"])
+def test_a_part_that_could_not_say_so_is_refused(aetool, tmp_path, suffix):
+    path = tmp_path / f"part{suffix}"
+    done = aetool("encode", "sklearn:digits", "--pixels", "--shard", "1/2", "-o", path)
+    assert done.status == 2 and "which shard it is" in done.stderr
+    assert not path.exists()
+
+
 def test_a_part_reads_what_it_wrote():
     part = Part(Shard(2, 8), 5000, "0123456789abcdef")
     assert Part.parse(str(part)) == part

@@ -46,6 +46,9 @@ def test_training_learns_and_describes_itself(tmp_path, capsys):
     assert metadata["preprocessing"]["size"] == [8, 8]
     assert metadata["classes"] == [str(digit) for digit in range(10)]
     assert metadata["training"]["epochs_done"] == 3
+    assert set(metadata["training"]["versions"]) == {
+        "aetool", "keras", "backend", "tensorflow", "python",
+    }  # fmt: skip
 
 
 def test_held_out_normals_calibrate_the_model(tmp_path):

@@ -179,7 +179,12 @@ JsonOpt = Annotated[
 ]
 QuietOpt = Annotated[
     bool,
-    Option("--quiet", "-q", help="Say nothing but errors.", rich_help_panel=REPORT_PANEL),
+    Option(
+        "--quiet",
+        "-q",
+        help="Say nothing but errors and failed inputs.",
+        rich_help_panel=REPORT_PANEL,
+    ),
 ]
 VerboseOpt = Annotated[
     bool,

@@ -73,6 +73,7 @@ def pca(
     checkpoint: options.CheckpointOpt = None,
     html: options.HtmlOpt = None,
     images: options.ImagesOpt = None,
+    allow_failures: options.AllowFailuresOpt = "0",
     json: options.JsonOpt = False,
     quiet: options.QuietOpt = False,
     verbose: options.VerboseOpt = False,
@@ -109,7 +110,7 @@ def pca(
         save=save,
         apply_axes=apply,
     )
-    out.finish(result, summary=_summary(result))
+    out.finish(result, summary=_summary(result), allow_failures=allow_failures)
 
 
 def _summary(result) -> str:

@@ -183,6 +183,7 @@ def cluster_latents(
             write_cluster_plot(plot, rows, best, pictures if thumbnails else None)
         if page:
             write_cluster_page(page, rows, best, pictures)
+        failed += pictures.failures if pictures else []
         purities = [purity(table) for table in tables]
         return ClusterResult(
             k=best.model.k,

@@ -14,6 +14,7 @@ from aetool.inference.prepare import prepare
 from aetool.inference.stream import Item, Outputs, Progress
 from aetool.inference.workplace import workplace
 from aetool.storage.checkpoint import Checkpoint, read_checkpoint
+from aetool.storage.exchange import WRITERS
 from aetool.storage.latents import LatentsWriter
 from aetool.storage.shards import Shard
 from aetool.tasks.outputs import held
@@ -162,6 +163,11 @@ def encode_images(
         raise UsageError("encode needs a model", "give one with -c MODEL.h5, or use --pixels")
     if not pixels and size:
         raise UsageError("--size goes with --pixels", "a model's latents are taken at its own size")
+    if shard and output is not None and output.suffix.lower() in WRITERS:
+        raise UsageError(
+            f"a {output.suffix} file cannot say which shard it is",
+            "name it .h5, and convert what merge makes of all with aetool export",
+        )
     started = time.perf_counter()
     stored = None if pixels else read_checkpoint(checkpoint)
     pictures = open_shard(source, shard)

@@ -9,7 +9,7 @@ import numpy as np
 
 from aetool.analysis.projection import Projection, principal_components
 from aetool.analysis.rows import moments
-from aetool.errors import UsageError
+from aetool.errors import Failure, UsageError
 from aetool.storage.atomic import replacing
 from aetool.storage.checked import damaged
 from aetool.storage.exchange import write_rows
@@ -29,9 +29,18 @@ class PcaResult:
     Args:
         explained_variance_ratio: the share of the variance along each axis, in the latents that the
             axes were fitted to; None where all rows are the same.
+        rows: of the latents.
+        failed: pictures that should be shown and cannot.
     """
 
     explained_variance_ratio: tuple[float | None, ...]
+    rows: int
+    failed: tuple[Failure, ...]
+
+    @property
+    def read(self) -> int:
+        """Rows whose pictures did not fail, which --allow-failures counts against."""
+        return self.rows - len(self.failed)
 
 
 def project_latents(
@@ -118,7 +127,11 @@ def project_latents(
                 draw_axes(temporary, rows, coordinates, ratios, shown)
         if page:
             write_page(page, rows, coordinates[:, :2], [], pictures)
-        return PcaResult((None,) * count if ratios is None else tuple(ratios.tolist()))
+        return PcaResult(
+            (None,) * count if ratios is None else tuple(ratios.tolist()),
+            len(rows),
+            tuple(dict.fromkeys(pictures.failures)) if pictures else (),
+        )
 
 
 def _fit(rows: Latents, components: int, *, wide: bool) -> Projection:

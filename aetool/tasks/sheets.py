@@ -3,7 +3,6 @@
 import os
 import re
 from collections.abc import Callable
-from contextlib import suppress
 from pathlib import Path
 
 import numpy as np
@@ -35,6 +34,8 @@ class Pictures:
 
     Raises:
         SourceError: the source cannot be opened, or holds none of them.
+
+    `failures` are those that `thumbnails` left out.
     """
 
     def __init__(self, latents: Latents, images: str | None):
@@ -49,6 +50,7 @@ class Pictures:
                 raise
             message = f"the pictures of the latents cannot be opened: {error.message}"
             raise SourceError(message, hint) from error
+        self.failures: list[Failure] = []
         self._names = latents.paths
         self._positions = _positions(self._source, latents)
         if len(latents) and (self._positions < 0).all():
@@ -71,8 +73,10 @@ class Pictures:
         """The pictures of those rows that can be read, with their numbers."""
         found = []
         for row in rows.tolist():
-            with suppress(ImageError):
+            try:
                 found.append((row, self.thumbnail(row)))
+            except ImageError as error:
+                self.failures.append(Failure(self.name(row), error.message))
         return found
 
     @property

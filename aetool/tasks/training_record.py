@@ -1,5 +1,6 @@
 """What a checkpoint says of itself: the JSON document of a training run."""
 
+import importlib
 import platform
 
 import keras
@@ -108,7 +109,8 @@ def describe_training(
         "versions": {
             "aetool": aetool.__version__,
             "keras": keras.__version__,
-            "backend": keras.backend.backend(),
+            "backend": (backend := keras.backend.backend()),
+            backend: importlib.import_module(backend).__version__,  # there already
             "python": platform.python_version(),
         },
     }
