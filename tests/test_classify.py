@@ -70,6 +70,21 @@ def test_the_table_holds_what_keras_predicts(aetool, model, photos, expected, tm
     assert (done.json["read"], done.json["written"], done.json["skipped"]) == (12, 12, 0)
 
 
+def test_mirror_images_are_looked_at_too(aetool, model, photos, tmp_path):
+    source = open_source(str(photos))
+    pictures = [fit(source.load(i, reduce_to=SIZE).pixels, SIZE, 3) for i in range(len(source))]
+    keras_model = keras.models.load_model(model)
+    both = [np.stack(pictures), np.stack(pictures)[:, :, ::-1]]
+    given, mirrored = (keras_model.predict(x, verbose=0)["probabilities"] for x in both)
+    words = ("classify", photos, "-c", model, "--probabilities", "--precision=float32")
+    rows = rows_of(aetool(*words, "--mirror", "--batch-size", 5).text)
+    found = [
+        [float(row[f"probability_{name}"]) for name in ("stripes", "moon", "sky")] for row in rows
+    ]
+    np.testing.assert_allclose(found, (given + mirrored) / 2, rtol=1e-4)
+    assert np.abs(given - mirrored).max() > 1e-3
+
+
 def test_a_column_a_class(aetool, model, photos, expected):
     done = aetool("classify", photos, "-c", model, "--probabilities", "--precision=float32")
     rows = rows_of(done.text)

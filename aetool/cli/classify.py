@@ -21,6 +21,10 @@ def classify(
     probabilities: Annotated[
         bool, Option("--probabilities", help="Add a column for each class: its probability.")
     ] = False,
+    mirror: Annotated[
+        bool,
+        Option("--mirror", help="Look at the mirror image too: surer, in twice the time."),
+    ] = False,
     batch_size: options.BatchSizeOpt = None,
     precision: options.PrecisionOpt = "auto",
     max_pixels: options.MaxPixelsOpt = 500_000_000,
@@ -46,6 +50,7 @@ def classify(
             None if str(output) == "-" else output,
             checkpoint,
             probabilities=probabilities,
+            mirror=mirror,
             batch_size=batch_size,
             precision=precision,
             max_pixels=max_pixels,

@@ -47,6 +47,23 @@ class ClassifyResult:
     accuracy: float | None
 
 
+class _BothWays:
+    """An engine that looks at each picture and at its mirror image, and gives the means.
+
+    As Simonyan and Zisserman measured the networks of "Very deep convolutional networks for
+    large-scale image recognition" (2015).
+    """
+
+    def __init__(self, engine):
+        self._engine = engine
+        self.batch_size = engine.batch_size
+
+    def predict(self, batch: np.ndarray) -> Outputs:
+        """As the engine's, of (n, h, w, c)."""
+        given, mirrored = self._engine.predict(batch), self._engine.predict(batch[:, :, ::-1])
+        return {name: (values + mirrored[name]) / 2 for name, values in given.items()}
+
+
 @dataclass(frozen=True, slots=True)
 class _Classifying:
     """What is done to each picture.
@@ -55,12 +72,13 @@ class _Classifying:
         pictures: the source.
         stored: the classifier.
         probabilities: keep those of every class, not the highest alone.
-        precision, batch_size, max_pixels: as `classify_images`.
+        mirror, precision, batch_size, max_pixels: as `classify_images`.
     """
 
     pictures: Source
     stored: Checkpoint
     probabilities: bool
+    mirror: bool
     precision: str
     batch_size: int | None
     max_pixels: int
@@ -78,7 +96,8 @@ class _Classifying:
 
         # The part to the probabilities alone: the reconstruction is not wanted here.
         model = rebuild(self.stored, encode=True, layer=PROBABILITIES).model
-        return Engine(model, precision=self.precision, batch_size=self.batch_size)
+        engine = Engine(model, precision=self.precision, batch_size=self.batch_size)
+        return _BothWays(engine) if self.mirror else engine
 
     def gather(
         self, items: list[Item], outputs: Outputs
@@ -95,6 +114,7 @@ def classify_images(
     checkpoint: Path,
     *,
     probabilities: bool = False,
+    mirror: bool = False,
     batch_size: int | None = None,
     precision: str = "auto",
     max_pixels: int = MAX_PIXELS,
@@ -110,6 +130,7 @@ def classify_images(
         output: the table: path, label, predicted, probability; None for standard output.
         checkpoint: a model that learnt to classify.
         probabilities: add a column a class, `probability_CLASS`.
+        mirror: take the mean of what the model says of a picture and of its mirror image.
         batch_size: pictures a batch; by default chosen from the picture size.
         precision: "auto", "float32" or "bfloat16".
         max_pixels: refuse larger pictures.
@@ -134,7 +155,9 @@ def classify_images(
     reads = (source, pictures, checkpoint)
     with held([output], reads), workplace(scheduler) as place:
         precision = place.resolve(precision, stored.metadata)
-        work = _Classifying(pictures, stored, probabilities, precision, batch_size, max_pixels)
+        work = _Classifying(
+            pictures, stored, probabilities, mirror, precision, batch_size, max_pixels
+        )
         with closing(place.batches(work, range(len(pictures)), failures, progress)) as batches:
             for found, (best, rows, frames) in batches:
                 numbers += found
@@ -146,7 +169,7 @@ def classify_images(
             output,
             [*HEADER, *columns],
             _rows(pictures, numbers, classes, predicted, kept, len(columns)),
-            part_of(pictures, shard, ("classify", stored.digest, precision)),
+            part_of(pictures, shard, ("classify", stored.digest, precision, mirror)),
             map(pictures.position, numbers),
         )
     note_pages(note, several_pages)
