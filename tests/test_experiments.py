@@ -80,17 +80,17 @@ def test_the_colorizer_is_compared_with_two_others(tmp_path):
 def test_no_experiment_names_a_value_that_its_recipe_holds():
     """Epochs that a Makefile repeats, so that they can be changed, are the recipe's own.
 
-    One with other options than the recipe's has epochs to suit them.
+    One with other options than the recipe's has epochs to suit them, and names the recipe's beside.
     """
     for makefile in MAKEFILES:
         text = makefile.read_text("utf-8")
-        if re.search(r"^OPTIONS +\?= -", text, re.M):
-            continue
         epochs = re.search(r"^EPOCHS +\?= (\d+)$", text, re.M)
         recipe = tomllib.loads(
             (ROOT / "aetool" / "recipes" / f"{makefile.parent.name}.toml").read_text("utf-8")
         )
-        if epochs:
+        if re.search(r"^OPTIONS +\?= -", text, re.M):
+            assert f"make OPTIONS= EPOCHS={recipe['training']['epochs']}." in text, makefile
+        elif epochs:
             assert int(epochs[1]) == recipe["training"]["epochs"], makefile
 
 

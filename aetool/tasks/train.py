@@ -150,13 +150,13 @@ def train_model(
         options = {**plan.options(), "init": str(init) if init else None}
         if max_pixels != MAX_PIXELS:
             options["max_pixels"] = max_pixels
-        digest = data_digest(pictures, [others[text] for text in _others(plan)])
+        digest = data_digest(pictures, list(others.values()))
         before = _resumable(output, running, options, digest) if resume else None
-        if before is not None and _nothing_left(before, plan) and _written(output, before):
-            if plot or log:
-                _draw_again(before, plan, plot, log)
-            return _finished(output)
         if before is not None and _nothing_left(before, plan):
+            if _written(output, before):
+                if plot or log:
+                    _draw_again(before, plan, plot, log)
+                return _finished(output)
             _check_at_an_end(before, plan, running)
         # Only now is there something to learn: TensorFlow takes seconds to import.
         from aetool.tasks.training_run import TrainingRun
@@ -247,7 +247,7 @@ def _nothing_left(before: Checkpoint, plan: Plan) -> bool:
 def _check_at_an_end(before: Checkpoint, plan: Plan, running: Path) -> None:
     """Refuse to end a training where it no longer is: its weights are those of a later step."""
     document = read_document(before.training)
-    if document["step"] and not document["stopped_early"]:
+    if document["step"]:
         raise TrainingError(
             f"{running} is in the middle of epoch {document['epoch'] + 1}, "
             f"past the end of {plan.settings.total_epochs}",
