@@ -1,5 +1,6 @@
 """python -m aetool, and the program itself: the first moments, when the commands are imported."""
 
+import signal
 import sys
 
 
@@ -9,9 +10,10 @@ def main() -> None:
         from aetool.cli import app
 
         app.main()
-    except KeyboardInterrupt:
+    except KeyboardInterrupt as error:
         print("aetool: error: interrupted", file=sys.stderr)
-        sys.exit(130)
+        # SIGTERM's handler gives its number, and may be there before the command line is.
+        sys.exit(128 + (error.args[0] if error.args else signal.SIGINT))
 
 
 if __name__ == "__main__":

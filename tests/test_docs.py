@@ -172,6 +172,13 @@ def test_a_page_formats_without_warnings_and_fits_80_columns(page):
     assert max(map(len, done.stdout.splitlines())) <= 80
 
 
+@pytest.mark.parametrize("page", PAGES, ids=lambda page: page.name)
+def test_what_is_to_be_typed_is_not_filled_as_text_is(page):
+    """Filled lines are broken and hyphenated where they happen to end, and cannot be copied."""
+    text = page.read_text(encoding="utf-8")
+    assert not re.search(r"^\.RS\n(aetool|find|make) ", text, re.M)
+
+
 # --- JSON keys ---------------------------------------------------------------------------------
 
 

@@ -322,6 +322,16 @@ def test_latents_go_to_files_for_latents(aetool, latents, tmp_path, out):
     assert done.status == 2 and ".parquet" in done.stderr
 
 
+@pytest.mark.parametrize("out", ["a.onnx", "serving/1"])
+@pytest.mark.parametrize("content", [None, b""])
+def test_a_model_that_cannot_be_read_is_what_the_message_is_about(aetool, tmp_path, out, content):
+    if content is not None:
+        (tmp_path / "modle.h5").write_bytes(content)
+    done = aetool("export", tmp_path / "modle.h5", tmp_path / out)
+    assert done.status == 1
+    assert ("does not exist" if content is None else "is empty") in done.stderr
+
+
 def test_latents_load_no_tensorflow(latents, tmp_path):
     script = (
         "import sys; from aetool.cli.app import run\n"

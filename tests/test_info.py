@@ -3,6 +3,7 @@
 import os
 import subprocess
 import sys
+from dataclasses import replace
 
 import numpy as np
 import pytest
@@ -14,7 +15,7 @@ from aetool.inference.load import load_model
 from aetool.models.build import encoder
 from aetool.models.specs import FAMILIES
 from aetool.plots.sparkline import sparkline
-from aetool.storage.checkpoint import Checkpoint, write_checkpoint
+from aetool.storage.checkpoint import Checkpoint, read_checkpoint, write_checkpoint
 from aetool.storage.latents import LatentsWriter
 from aetool.tasks.info import layer_names
 from aetool.tasks.recipes import recipe_names
@@ -229,6 +230,23 @@ def test_without_a_file_the_models_and_recipes(aetool):
     assert list(listed["recipes"]) == recipe_names()
     text = aetool("info").text
     assert all(name in text for name in [*FAMILIES, *recipe_names()])
+
+
+def test_the_list_is_broken_between_words_on_a_terminal_only(aetool):
+    shown = on_a_terminal("info", COLUMNS="80").splitlines()
+    assert max(map(len, shown)) <= 80 < max(map(len, aetool("info").text.splitlines()))
+    assert " ".join(" ".join(shown).split()) == " ".join(aetool("info").text.split())
+
+
+def test_names_that_the_locale_lacks_come_escaped(checkpoint):
+    env = {**os.environ, "PYTHONIOENCODING": "latin-1"}
+    checkpoint = checkpoint.rename(checkpoint.with_name("日本.h5"))
+    changed = read_checkpoint(checkpoint)
+    write_checkpoint(checkpoint, replace(changed, metadata={**METADATA, "classes": ["é日本"]}))
+    words = [sys.executable, "-m", "aetool", "info", checkpoint]
+    done = subprocess.run(words, env=env, capture_output=True)
+    assert (done.returncode, done.stderr) == (0, b"")
+    assert "é\\u65e5\\u672c\n".encode("latin-1") in done.stdout
 
 
 @pytest.mark.parametrize("damage", ["truncated", "foreign", "changed", "missing", "folder"])

@@ -137,6 +137,9 @@ def main() -> None:
     sys.stdin = sys.stdin or open(os.devnull)  # noqa: SIM115
     sys.stdout = sys.stdout or Closed(os.open(os.devnull, os.O_RDONLY), "w")
     sys.stderr = sys.stderr or open(os.devnull, "w")  # noqa: SIM115
+    if hasattr(sys.stdout, "reconfigure"):
+        # Of a locale that lacks a name's characters they come escaped, as they do on stderr.
+        sys.stdout.reconfigure(errors="backslashreplace")
     silence_tensorflow()
     for signum in (signal.SIGTERM, signal.SIGHUP):
         if signal.getsignal(signum) is signal.SIG_DFL:  # nohup ignores SIGHUP: so do we

@@ -1,6 +1,8 @@
 """aetool info."""
 
+import shutil
 import sys
+import textwrap
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Annotated
@@ -50,8 +52,9 @@ def info(
 
         write_previews(file, preview)
     values = asdict(result)
+    width = shutil.get_terminal_size().columns if file is None and sys.stdout.isatty() else None
     history, layers = values.pop("history", {}), values.pop("layers", [])
-    out.data("\n".join([*_lines(values), *_curves(history)]))
+    out.data("\n".join([*_lines(values, width), *_curves(history)]))
     if values.get("previews") and not json:
         _draw(file)
     if layers:
@@ -59,16 +62,17 @@ def info(
     out.finish(result)
 
 
-def _lines(values: dict, indent: str = "") -> Iterator[str]:
-    """One line a value under its JSON key, nested ones indented."""
+def _lines(values: dict, width: int | None = None, indent: str = "") -> Iterator[str]:
+    """One line a value under its JSON key, nested ones indented; broken at `width`, if given."""
     from aetool.cli.output import printable
 
     for name, value in values.items():
         if isinstance(value, dict) and value:
             yield f"{indent}{printable(str(name))}"
-            yield from _lines(value, indent + "  ")
+            yield from _lines(value, width, indent + "  ")
         else:
-            yield f"{indent}{printable(str(name))}".ljust(26) + f"  {printable(_text(value))}"
+            line = f"{indent}{printable(str(name))}".ljust(26) + f"  {printable(_text(value))}"
+            yield textwrap.fill(line, max(width, 60), subsequent_indent=" " * 28) if width else line
 
 
 def _curves(history: dict[str, list[float]]) -> Iterator[str]:

@@ -8,12 +8,12 @@ from pathlib import Path
 
 from aetool.errors import OutputError, UsageError
 from aetool.storage.atomic import replacing, replacing_folder
-from aetool.storage.container import container_kind
+from aetool.storage.container import container_kind, open_container
 from aetool.storage.exchange import WRITERS, check_writer, write_csv
 from aetool.storage.latents import open_latents
 from aetool.tasks.outputs import held
 
-STDOUT = "-"
+STDIN = STDOUT = "-"
 ONNX, KERAS, SAVED_MODEL = ".onnx", ".keras", ""  # what a model becomes, by the suffix of OUT
 SAVED_MODEL_FILE = "saved_model.pb"
 SAVED_MODEL_PARTS = {
@@ -60,8 +60,12 @@ def export_file(file: str, out: str) -> ExportResult:
         OutputError: `out` cannot be written, or is a folder that holds something else.
     """
     started = time.perf_counter()
-    is_model = container_kind(Path(file)) == "checkpoint"
+    kind = container_kind(Path(file))
+    is_model = kind == "checkpoint"
     suffix = Path(out).suffix.lower()
+    is_table = file == STDIN or Path(file).suffix.lower() in (".npy", *WRITERS)
+    if kind is None and not is_table and _is_for_model(out):
+        open_container(Path(file), "checkpoint").close()  # raises what is wrong with it
     _check_suffix(file, out, is_model)
     with ExitStack() as stack:
         stack.enter_context(held([out], [file]))
@@ -77,10 +81,8 @@ def export_file(file: str, out: str) -> ExportResult:
 
 
 def _check_suffix(file: str, out: str, is_model: bool) -> None:
-    suffix = Path(out).suffix.lower()
-    to_model = out != STDOUT and suffix in (ONNX, KERAS, SAVED_MODEL)
-    to_latents = out == STDOUT or suffix in WRITERS
-    if is_model and not to_model:
+    to_latents = out == STDOUT or Path(out).suffix.lower() in WRITERS
+    if is_model and not _is_for_model(out):
         raise UsageError(
             f"{out} is no file for a model, which {file} is",
             "name a .onnx or .keras file, or a folder for a SavedModel",
@@ -90,6 +92,10 @@ def _check_suffix(file: str, out: str, is_model: bool) -> None:
             f"{out} is no file for latents, and {file} is no model",
             f"name a {', '.join(WRITERS)} file",
         )
+
+
+def _is_for_model(out: str) -> bool:
+    return out != STDOUT and Path(out).suffix.lower() in (ONNX, KERAS, SAVED_MODEL)
 
 
 def _export_model(file: Path, out: Path) -> None:
