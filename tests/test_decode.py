@@ -20,6 +20,7 @@ from PIL import Image, ImageCms, ImageOps, PngImagePlugin
 
 from aetool.errors import ImageError
 from aetool.images.decode import decode, fit
+from aetool.images.jpeg2000 import icc_profile
 from aetool.images.profiles import SRGB, SRGB_GREY
 
 pytestmark = pytest.mark.filterwarnings("ignore:::PIL")  # test_warnings_are_silent has them
@@ -79,7 +80,8 @@ def bare_png(rows: bytes, size: tuple[int, int], bits: int, kind: int, **chunks)
         rows: the filtered rows, each behind the number of its filter.
         size: (height, width).
         bits: a sample.
-        kind: 0 for grey, 4 for grey with alpha; 100 more where the rows are interlaced.
+        kind: 0 for grey, 2 for colour, 4 for grey with alpha; 100 more where the rows are
+            interlaced.
         chunks: others, which stand before the pixels.
     """
     header = struct.pack(">2I5B", size[1], size[0], bits, kind % 100, 0, 0, kind // 100)
@@ -210,6 +212,37 @@ def test_a_transparent_grey_of_few_bits_is_white(bits: int, stored: int, grey: i
     expected = levels * (255 // (2**bits - 1))
     assert expected[stored] == grey
     np.testing.assert_array_equal(decode(data).pixels[0], np.where(levels == stored, 255, expected))
+
+
+@pytest.mark.parametrize("rle", [False, True])
+def test_a_fourth_channel_of_tga_is_alpha_where_the_file_says_so(rle: bool):
+    data = bytearray(encoded(Image.fromarray(np.dstack([COLOUR, ALPHA])), "TGA", rle=rle))
+    assert data[17] & 15 == 8
+    data[17] &= 0xF0
+    np.testing.assert_array_equal(decode(bytes(data)).pixels, COLOUR)
+    data = bytearray(encoded(Image.fromarray(np.dstack([GREY, ALPHA])), "TGA", rle=rle))
+    data[17] &= 0xF0
+    np.testing.assert_array_equal(decode(bytes(data)).pixels, GREY)
+
+
+def psd(planes: np.ndarray, layers: bytes, bits: int = 8) -> bytes:
+    """A PSD in RGB with these planes (channels, h, w), and this content for its layer section."""
+    header = struct.pack(">4sH6xHIIHH", b"8BPS", 1, *planes.shape, bits, 3)
+    name = b"8BIM" + struct.pack(">HHI", 1006, 0, 6) + b"\5Alpha"
+    sections = bytes(4) + struct.pack(">I", len(name)) + name
+    return header + sections + struct.pack(">I", len(layers)) + layers + bytes(2) + planes.tobytes()
+
+
+TRANSPARENT = struct.pack(">Ih2x", 4, -1) + bytes(4)  # the layers of one whose alpha is
+
+
+def test_a_fourth_channel_of_psd_is_alpha_where_the_layers_say_so():
+    planes = np.moveaxis(np.dstack([COLOUR, ALPHA]), -1, 0)
+    layered = struct.pack(">Ih2x", 4, 1) + bytes(4)
+    for layers in (b"", bytes(8), layered):
+        np.testing.assert_array_equal(decode(psd(planes, layers)).pixels, COLOUR)
+    pixels = decode(psd(planes, TRANSPARENT)).pixels
+    np.testing.assert_allclose(pixels, over_white(COLOUR, ALPHA), atol=0.6)
 
 
 def test_premultiplied_tiff_lies_over_white():
@@ -346,6 +379,11 @@ def test_16_bit_alpha_lies_over_white():
         assert pixels.dtype == np.uint16
 
 
+# Where the passes of an interlaced PNG begin, down and across, and how far they step.
+PASSES = ((0, 0, 8, 8), (0, 4, 8, 8), (4, 0, 8, 4), (0, 2, 4, 4),
+          (2, 0, 4, 2), (0, 1, 2, 2), (1, 0, 2, 1))  # fmt: skip
+
+
 def filtered(pixels: np.ndarray) -> bytes:
     """Rows of PNG as differences: the first from the left, and the others from above."""
     raw = pixels.astype(">u2").view(np.uint8).reshape(*pixels.shape[:2], -1)
@@ -361,14 +399,28 @@ def test_16_bit_grey_png_with_alpha_keeps_its_depth():
     assert pixels.dtype == np.uint16
     np.testing.assert_allclose(pixels, expected, atol=1)
     np.testing.assert_array_equal(pixels[:, :10], GREY16[:, :10])
-    passes = ((0, 0, 8, 8), (0, 4, 8, 8), (4, 0, 8, 4), (0, 2, 4, 4),
-              (2, 0, 4, 2), (0, 1, 2, 2), (1, 0, 2, 1))  # fmt: skip
-    rows = b"".join(filtered(both[y::down, x::across]) for y, x, down, across in passes)
+    rows = b"".join(filtered(both[y::down, x::across]) for y, x, down, across in PASSES)
     np.testing.assert_allclose(decode(bare_png(rows, (20, 30), 16, 104)).pixels, expected, atol=1)
     exif = Image.Exif()
     exif[274] = 6
     turned = bare_png(filtered(both), (20, 30), 16, 4, eXIf=exif.tobytes()[6:])
     np.testing.assert_allclose(decode(turned).pixels, np.rot90(expected, -1), atol=1)
+
+
+@pytest.mark.parametrize("interlaced", [False, True])
+def test_a_transparent_colour_of_16_bits_is_white(interlaced: bool):
+    colour = np.full((8, 8, 3), 0x1234, np.uint16)
+    colour[3, 4] = 0x1234, 0x5678, 0x9ABC
+    colour[3, 5] = 0x1234, 0x5678, 0x9A00  # the same in eight bits
+    key = struct.pack(">3H", *colour[3, 4].tolist())
+    if interlaced:
+        parts = [colour[y::down, x::across] for y, x, down, across in PASSES]
+        data = bare_png(b"".join(map(filtered, parts)), (8, 8), 16, 102, tRNS=key)
+    else:
+        data = bare_png(filtered(colour), (8, 8), 16, 2, tRNS=key)
+    expected = (colour >> 8).astype(np.uint8)
+    expected[3, 4] = 255
+    np.testing.assert_array_equal(decode(data).pixels, expected)
 
 
 def test_float_in_unit_range_is_taken_as_it_is():
@@ -385,6 +437,10 @@ def test_float_in_unit_range_is_taken_as_it_is():
     np.testing.assert_array_equal(decode(tiff(colour, photometric="rgb")).pixels, colour)
 
 
+def signed_tiff(values: np.ndarray, compression: str | None) -> bytes:
+    return encoded(values.view(np.uint8), "TIFF", compression=compression, tiffinfo={339: 2})
+
+
 def test_other_ranges_are_stretched_and_nan_is_black():
     values = GENERATOR.uniform(-50, 300, (20, 30)).astype(np.float32)
     low, high = values.min(), values.max()
@@ -396,6 +452,13 @@ def test_other_ranges_are_stretched_and_nan_is_black():
     np.testing.assert_allclose(
         decode(tiff((GREY16 ^ 0x8000).view(np.int16))).pixels, expected, atol=1e-5
     )
+    for compression in (None, "tiff_lzw"):
+        data = signed_tiff((GREY ^ 0x80).view(np.int8), compression)
+        expected = (GREY - float(GREY.min())) / (float(GREY.max()) - float(GREY.min()))
+        np.testing.assert_allclose(decode(data).pixels, expected, atol=1e-5)
+        np.testing.assert_array_equal(
+            decode(signed_tiff((GREY >> 1).view(np.int8), compression)).pixels, GREY >> 1
+        )
     spoiled = GENERATOR.uniform(0.2, 0.7, (20, 30)).astype(np.float32)
     spoiled[0, :3] = np.nan, np.inf, -np.inf
     assert decode(tiff(spoiled)).pixels[0, :3].tolist() == [0, 1, 0]
@@ -448,6 +511,49 @@ def test_grey_profile_is_applied_at_full_depth():
     np.testing.assert_allclose(grey, gamma_to_srgb(SMOOTH[..., 0] / 255, 3.0) * 255, atol=1.5)
 
 
+def with_colour_box(data: bytes, content: bytes, header: bytes = b"") -> bytes:
+    """A JP2 file with another colour box, and perhaps another beginning of it."""
+    start = data.index(b"colr") - 4
+    (length,) = struct.unpack(">I", data[start : start + 4])
+    box = (header or struct.pack(">I4s", 8 + len(content), b"colr")) + content
+    outer = data.index(b"jp2h") - 4
+    (whole,) = struct.unpack(">I", data[outer : outer + 4])
+    longer = struct.pack(">I", whole + len(box) - length)
+    return data[:outer] + longer + data[outer + 4 : start] + box + data[start + length :]
+
+
+@pytest.mark.parametrize("method", [2, 3])
+def test_the_profile_of_jpeg_2000_is_applied(method: int):
+    options = {"quality_layers": [0]}
+    offset = SRGB_GREY.index(b"curv")
+    linear = SRGB_GREY[:offset] + b"curv" + struct.pack(">IIH", 0, 1, 0x0100) + bytes(2046)
+    for pixels, profile in ((SMOOTH, adobe_rgb()), (GREY, linear), (GREY16, linear)):
+        data = encoded(pixels, "JPEG2000", **options)
+        expected = decode(encoded(pixels, icc_profile=profile)).pixels
+        plain = decode(data).pixels
+        assert np.abs(plain.astype(int) - expected).max() > 20
+        tagged = decode(with_colour_box(data, bytes([method, 0, 0]) + profile)).pixels
+        np.testing.assert_array_equal(tagged, expected)
+    # The first box counts, here of plain grey.
+    first = struct.pack(">I4s7B", 15, b"colr", 1, 0, 0, 0, 0, 0, 17)
+    content = bytes([method, 0, 0]) + linear
+    header = first + struct.pack(">I4s", 8 + len(content), b"colr")
+    data = with_colour_box(encoded(GREY, "JPEG2000", **options), content, header)
+    np.testing.assert_array_equal(decode(data).pixels, GREY)
+
+
+def test_damaged_boxes_of_jpeg_2000_cost_the_profile_alone():
+    plain = encoded(GREY, "JPEG2000", quality_layers=[0])
+    content = b"\2\0\0" + SRGB_GREY[:500]
+    for data in (plain, with_colour_box(plain, content), with_colour_box(plain, b"\2\0\0\0\0\0\0")):
+        np.testing.assert_array_equal(decode(data).pixels, GREY)
+    for length in (1, 3, 9, 2**31):
+        header = struct.pack(">I4s", length, b"colr")
+        assert icc_profile(io.BytesIO(with_colour_box(plain, content, header))) is None
+    for length in range(0, 200, 7):
+        assert icc_profile(io.BytesIO(with_colour_box(plain, content)[:length])) is None
+
+
 @pytest.mark.parametrize("profile", [SRGB, SRGB_GREY, b"no profile at all", SRGB[:200]])
 def test_srgb_broken_and_unfit_profiles_change_nothing(profile: bytes):
     np.testing.assert_array_equal(decode(encoded(COLOUR, icc_profile=profile)).pixels, COLOUR)
@@ -469,6 +575,36 @@ def test_metadata_is_handed_on():
         assert handed_on.get_ifd(34665)[33437] == 2.8
         assert 273 not in handed_on  # where a TIFF file keeps its strips
         assert picture.dpi == pytest.approx((300, 300), abs=0.02)
+
+
+@pytest.mark.parametrize("orientation", [1, 3, 6])
+@pytest.mark.parametrize("kind", ["JPEG", "TIFF", "deep"])
+def test_metadata_is_of_the_upright_picture(orientation: int, kind: str):
+    turned = orientation > 4
+    if kind == "deep":
+        data = tiff(
+            COLOUR * np.float32(1 / 255),
+            photometric="rgb",
+            resolution=(204, 98),
+            resolutionunit="inch",
+            extratags=[(274, 3, 1, orientation, True)],
+        )
+        assert decode(data).dpi == ((98, 204) if turned else (204, 98))
+        return
+    exif = Image.Exif()
+    exif[274], exif[282], exif[283], exif[296] = orientation, 204.0, 98.0, 2
+    exif.get_ifd(34665).update({33437: 2.8, 37396: (3, 4), 41486: 20.0, 41487: 30.0,
+                                40961: 65535, 40962: 30, 40963: 20})  # fmt: skip
+    picture = decode(encoded(COLOUR, kind, exif=exif.tobytes(), dpi=(204, 98)))
+    assert picture.dpi == pytest.approx((98, 204) if turned else (204, 98), abs=0.02)
+    kept = Image.Exif()
+    kept.load(picture.exif)
+    assert (kept[282], kept[283]) == ((98, 204) if turned else (204, 98))
+    inner = kept.get_ifd(34665)
+    assert (inner[41486], inner[41487]) == ((30, 20) if turned else (20, 30))
+    assert (37396 in inner) == (orientation == 1)
+    assert inner[33437] == pytest.approx(2.8)
+    assert not {40961, 40962, 40963} & inner.keys()
 
 
 def test_thumbnail_is_dropped():
@@ -529,6 +665,9 @@ def test_reasons_are_short_and_clear(tmp_path: Path):
     assert reason(png[:20] + bytes(20)) == "damaged PNG"
     assert reason(b"\0\0\0\x18ftypheic\0\0\0\0mif1heic") == "HEIC is not supported"
     assert reason(tiff(GREY16.astype(np.complex64))) == "unsupported kind of TIFF"
+    deep = np.moveaxis(COLOUR16, -1, 0)
+    assert reason(psd(deep, b"", bits=16)) == "unsupported kind of PSD"
+    assert reason(psd(deep, b"")[:12]) == "damaged PSD"
 
 
 def test_more_transparency_than_a_palette_has_colours():
@@ -589,7 +728,8 @@ def test_hostile_bytes_raise_nothing_but_image_errors():
     seeds += [tiff(COLOUR16, photometric="rgb"), tiff(GREY16, compression="zlib"),
               encoded(Image.fromarray(COLOUR).quantize(16), transparency=b"\0\x80"),
               encoded(SMOOTH, "JPEG2000"), encoded(SMOOTH, "AVIF"), encoded(SMOOTH, "ICO"),
-              encoded(SMOOTH, icc_profile=SRGB)]  # fmt: skip
+              encoded(SMOOTH, icc_profile=SRGB), psd(COLOUR[:, :4], TRANSPARENT),
+              with_colour_box(encoded(SMOOTH, "JPEG2000"), b"\2\0\0" + SRGB)]  # fmt: skip
     for seed in seeds:
         for _ in range(60):
             data = bytearray(seed)
@@ -618,6 +758,21 @@ def test_jpeg_may_come_smaller_but_never_too_small():
     turned = encoded(np.tile(SMOOTH, (20, 20, 1)), "JPEG", exif=exif)
     assert decode(turned, reduce_to=(75, 25)).pixels.shape[:2] == (150, 100)
     assert decode(encoded(COLOUR), reduce_to=(2, 2)).pixels.shape == (20, 30, 3)
+
+
+@pytest.mark.parametrize("orientation", range(1, 9))
+def test_a_smaller_jpeg_shows_the_same_part_of_the_picture(orientation: int):
+    """Sides that no scale divides: the last blocks of the decoder are picture in part alone."""
+    rows, columns = np.mgrid[:1025, :777] / [[[1025]], [[777]]]
+    waves = np.sin(columns * 44) * np.sin(rows * 44) * 100 + 128
+    exif = Image.Exif()
+    exif[274] = orientation
+    data = encoded(waves.astype(np.uint8), "JPEG", quality=98, exif=exif)
+    whole, smaller = decode(data).pixels, decode(data, reduce_to=(64, 64)).pixels
+    assert smaller.size < whole.size / 10
+    for how in ("stretch", "crop", "pad"):
+        difference = fit(whole, (64, 64), 1, how=how) - fit(smaller, (64, 64), 1, how=how)
+        assert np.abs(difference).max() < 6 / 255
 
 
 def test_warnings_are_silent(tmp_path: Path):

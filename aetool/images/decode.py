@@ -13,7 +13,8 @@ import numpy as np
 from PIL import Image, PngImagePlugin, UnidentifiedImageError
 
 from aetool.errors import ImageError
-from aetool.images import png
+from aetool.images import jpeg2000, png
+from aetool.images.alpha import is_opaque
 from aetool.images.color import luma
 from aetool.images.metadata import image_dpi, known_dpi, upright_exif
 from aetool.images.samples import STRIP_PIXELS, DeepSamples, deep_pixels, image_pixels, to_unit
@@ -28,6 +29,7 @@ _FORMATS = (
 _MAGIC = {
     b"\xff\xd8\xff": "JPEG", b"\x89PNG": "PNG", b"GIF8": "GIF", b"RIFF": "WEBP", b"BM": "BMP",
     b"II*\0": "TIFF", b"MM\0*": "TIFF", b"II+\0": "TIFF", b"MM\0+": "TIFF",
+    b"8BPS": "PSD",
 }  # fmt: skip
 _REDUCING_GAP = 2.0
 
@@ -70,14 +72,15 @@ def decode(
     An ICC profile is applied, so that pixels are sRGB. Grey of 16 bits keeps them, and so do TIFF
     files in colour, other than LZW in separate planes; 16-bit colour in other formats comes as 8
     bits. Floating point within [0, 1] is taken as it is; any other range is stretched from its
-    least to its greatest value, as are integers that exceed 16 bits; NaN is black. CMYK without a
-    profile is converted without colour management.
+    least to its greatest value, as are integers that exceed 16 bits or fall below zero; NaN is
+    black. CMYK without a profile is converted without colour management.
 
     Args:
         data: a file, or its bytes.
         max_pixels: larger pictures are refused from their header, before they are decoded.
         reduce_to: (h, w), when the caller needs no more than that: a JPEG may then come at a half,
-            a quarter or an eighth of its size, never less than twice this on either side.
+            a quarter or an eighth of its size, rounded up, never less than twice this on either
+            side.
 
     Raises:
         ImageError: its message is the reason alone: "truncated", "not an image".
@@ -86,7 +89,7 @@ def decode(
         image = _identify(file)
         if image is not None:
             check_size(image.size, max_pixels)
-        grey_alpha = image is not None and image.format == "PNG" and png.prepare(image)
+        layout = png.prepare(image) if image is not None and image.format == "PNG" else None
         deep = _read_deep(file, max_pixels) if image is None or _is_deep(image) else None
         if image is None:
             if deep is None:
@@ -94,17 +97,18 @@ def decode(
             exif, dpi, frames = None, deep.dpi and known_dpi(*deep.dpi), deep.pages
         else:
             exif, orientation = upright_exif(image)
-            dpi = image_dpi(image)
+            dpi = image_dpi(image, orientation)
+            opaque = is_opaque(image, file)
             if deep is None:
-                if reduce_to is not None:
-                    _draft(image, reduce_to if orientation > 4 else reduce_to[::-1])
-                image.load()
-            if grey_alpha:
-                deep = png.grey_with_alpha(image, orientation)
+                size = reduce_to and (reduce_to if orientation > 4 else reduce_to[::-1])
+                loaded = _loaded(image, size)
+            if layout:
+                deep = png.read_samples(image, layout, file, orientation)
             frames = _frames(image, file)
         if deep is None:
             # Pillow turns a TIFF upright as it loads it.
-            pixels = image_pixels(image, 1 if image.format == "TIFF" else orientation)
+            stored = 1 if image.format == "TIFF" else orientation
+            pixels = image_pixels(loaded, stored, opaque=opaque)
         else:
             pixels = deep_pixels(deep)
     name = "TIFF" if image is None else "JPEG" if image.format == "MPO" else image.format
@@ -159,12 +163,14 @@ def _damage_reported(file: BinaryIO) -> Iterator[None]:
 
 def _reason(error: Exception, file: BinaryIO) -> str:
     file.seek(0)
-    head = file.read(16)
+    head = file.read(26)
     if head[4:8] == b"ftyp" and head[8:12] in (b"heic", b"heix", b"mif1", b"msf1", b"hevc"):
         return "HEIC is not supported"
     kind = next((name for magic, name in _MAGIC.items() if head.startswith(magic)), None)
     if isinstance(error, UnidentifiedImageError) and kind is None:
         return "not an image"
+    if isinstance(error, UnidentifiedImageError) and kind == "PSD" and len(head) == 26:
+        return "unsupported kind of PSD"
     text = str(error).lower()
     if "max_text" in text:
         return f"more than {_MOST_TEXT >> 20} MiB of text or profile"
@@ -222,29 +228,37 @@ def check_size(size: tuple[int, int], max_pixels: int) -> None:
 def _identify(file: BinaryIO) -> Image.Image | None:
     """The picture with its header read, or None for a TIFF of a kind that Pillow does not know."""
     try:
-        return Image.open(file, formats=_FORMATS)
+        image = Image.open(file, formats=_FORMATS)
     except UnidentifiedImageError:
         file.seek(0)
         if _MAGIC.get(file.read(4)) != "TIFF":
             raise
         return None
+    if image.format == "JPEG2000" and (profile := jpeg2000.icc_profile(file)):
+        image.info["icc_profile"] = profile
+    return image
 
 
-def _draft(image: Image.Image, size: tuple[int, int]) -> None:
-    """Let a JPEG be decoded smaller, but at twice the (width, height) that fit() will bring it to.
+def _loaded(image: Image.Image, size: tuple[int, int] | None) -> Image.Image:
+    """The picture decoded, a JPEG perhaps smaller, but at twice the (width, height) of fit().
 
     Down to the very size the decoder's own average would stand in for Lanczos: 32 to 40 dB away.
     """
-    image.draft(None, (2 * size[0], 2 * size[1]))
+    reduced = size and image.draft(None, (2 * size[0], 2 * size[1]))
+    image.load()
+    if not reduced or reduced[1][2:] == image.size:
+        return image
+    # A side that the scale does not divide is rounded up: the picture ends inside the last pixel.
+    # Left so, fit() would take that pixel for whole, and shrink and shift the picture.
+    return image.resize(image.size, Image.Resampling.BICUBIC, box=reduced[1])
 
 
 def _is_deep(image: Image.Image) -> bool:
     """Whether Pillow would narrow the samples of this TIFF, or wrap them round."""
-    return (
-        image.format == "TIFF"
-        and max(image.tag_v2.get(258, (1,))) > 8
-        and (image.mode not in ("I;16", "I;16B", "F"))
-    )
+    if image.format != "TIFF" or image.mode in ("I;16", "I;16B", "F"):
+        return False
+    signed = 2 in image.tag_v2.get(339, (1,))
+    return signed or max(image.tag_v2.get(258, (1,))) > 8
 
 
 def _read_deep(file: BinaryIO, max_pixels: int) -> DeepSamples | None:

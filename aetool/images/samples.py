@@ -21,7 +21,7 @@ class DeepSamples:
         inverted: the least value is white.
         orientation: as in EXIF, 1 to 8.
         profile: the ICC profile, or None.
-        dpi: (x, y) dots per inch, or None.
+        dpi: (x, y) dots per inch of the upright picture, or None.
         pages: how many pages the file has.
     """
 
@@ -35,15 +35,24 @@ class DeepSamples:
     pages: int = 1
 
 
-def image_pixels(image: Image.Image, orientation: int) -> np.ndarray:
-    """The pixels of a loaded Pillow image, converted strip by strip to spare a second copy."""
+def image_pixels(image: Image.Image, orientation: int, *, opaque: bool = False) -> np.ndarray:
+    """The pixels of a loaded Pillow image, converted strip by strip to spare a second copy.
+
+    Args:
+        image: of any mode.
+        orientation: as in EXIF, 1 to 8.
+        opaque: what it has for alpha is none.
+
+    Returns:
+        (h, w) or (h, w, 3) as deep_pixels() gives.
+    """
     profile = image.info.get("icc_profile")
     width, height = image.size
     rows = max(1, STRIP_PIXELS // width)
     upright = stored = None
     for top in range(0, height, rows):
         strip = image.crop((0, top, width, min(top + rows, height)))
-        values = _strip_pixels(strip, profile)
+        values = _strip_pixels(strip, profile, opaque)
         if stored is None:
             swap = orientation > 4
             size = (width, height) if swap else (height, width)
@@ -59,7 +68,7 @@ def image_pixels(image: Image.Image, orientation: int) -> np.ndarray:
     return _full_range(upright)
 
 
-def _strip_pixels(strip: Image.Image, profile: bytes | None) -> np.ndarray:
+def _strip_pixels(strip: Image.Image, profile: bytes | None, opaque: bool) -> np.ndarray:
     """(h, w) or (h, w, 3) in sRGB, alpha over white; int32 and float32 still in their own range."""
     mode = strip.mode
     if mode in ("I", "F"):
@@ -73,7 +82,7 @@ def _strip_pixels(strip: Image.Image, profile: bytes | None) -> np.ndarray:
             return values
         return np.asarray(to_srgb(Image.fromarray(values), profile))
     grey = mode in ("1", "L", "LA", "La")
-    if strip.has_transparency_data:
+    if strip.has_transparency_data and not opaque:
         strip = _over_white(strip, "L" if grey else "RGB")
     elif mode != "CMYK":
         strip = strip.convert("L" if grey else "RGB")
@@ -140,7 +149,7 @@ def _full_range(values: np.ndarray) -> np.ndarray:
     else:
         low, high = int(values.min()), int(values.max())
         if low >= 0 and high <= 65535:
-            return values.astype(np.uint16)
+            return values.astype(np.uint8 if values.dtype.itemsize == 1 else np.uint16)
         values = values.astype(np.float32)
     scaled = np.subtract(values, np.float32(low))
     scaled /= np.float32((high - low) or 1)

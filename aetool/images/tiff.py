@@ -1,4 +1,4 @@
-"""TIFF files of more than 8 bits a sample, which Pillow narrows, misreads or refuses."""
+"""TIFF files of more than 8 bits a sample, or of signed ones, which Pillow would spoil."""
 
 import logging
 import sys
@@ -36,7 +36,8 @@ def read_deep(file: BinaryIO, check_size: Callable[[tuple[int, int]], None]) -> 
 
     Returns:
         None for other colour models, and for compressions that tifffile does not know, except for
-        16-bit RGB samples side by side: Pillow can decompress those without loss.
+        16-bit RGB samples side by side and for signed 8-bit grey: Pillow can decompress those
+        without loss.
 
     Raises:
         Exception: of any kind, when the file is damaged.
@@ -68,6 +69,8 @@ def read_deep(file: BinaryIO, check_size: Callable[[tuple[int, int]], None]) -> 
             return None
         orientation = page.tags.valueof(274, default=1)
         resolution = page.get_resolution("INCH") if 282 in page.tags else (0, 0)
+        if orientation in range(5, 9):
+            resolution = resolution[::-1]
         return DeepSamples(
             samples=samples[..., 0] if colours == 1 else samples[..., :3],
             alpha=samples[..., colours] if extra in _ALPHA else None,
@@ -81,13 +84,13 @@ def read_deep(file: BinaryIO, check_size: Callable[[tuple[int, int]], None]) -> 
 
 
 def _decompressed(file: BinaryIO) -> np.ndarray | None:
-    """The 16-bit samples of a colour file whose compression Pillow knows, turned upright.
+    """The samples of a file whose compression Pillow knows, turned upright.
 
-    Pillow has no mode that holds them, but it takes the upper byte of each for a mode of 8 bits:
-    the first or the second byte, as it is told. So it is asked for either.
+    Pillow has no mode that holds 16-bit colour, but it takes the upper byte of each sample for a
+    mode of 8 bits: the first or the second byte, as it is told. So it is asked for either.
 
     Returns:
-        uint16 (h, w, 3) or (h, w, 4); None where Pillow has no colours of 16 bits.
+        uint16 (h, w, 3) or (h, w, 4), or int8 (h, w); None where Pillow has neither.
     """
     orders = "LB" if sys.byteorder == "little" else "BL"  # libtiff gives native samples
     halves = []
@@ -98,7 +101,11 @@ def _decompressed(file: BinaryIO) -> np.ndarray | None:
         except UnidentifiedImageError:
             return None
         tile = image.tile[0]
-        layout = _LAYOUTS.get(tile.args[0]) if tile.codec_name == "libtiff" else None
+        if tile.codec_name != "libtiff":
+            return None
+        if tile.args[0] == "L":  # as stored; unsigned ones do not come here
+            return np.asarray(image).view(np.int8)
+        layout = _LAYOUTS.get(tile.args[0])
         if layout is None:
             return None
         image.tile = [tile._replace(args=(layout + order, *tile.args[1:]))]
