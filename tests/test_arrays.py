@@ -1,10 +1,14 @@
 """Arrays as a source: what is taken for pictures and labels, and what is refused."""
 
 import gzip
+import io
+import os
+import pickle
 import re
 import struct
 import sys
 import types
+import zipfile
 
 import h5py
 import numpy as np
@@ -196,6 +200,66 @@ def test_damaged_files_are_one_clear_error(tmp_path, pixels, name):
         path.write_bytes(damaged)
         with pytest.raises(SourceError, match="not a readable"):
             open_source(str(path))
+
+
+def test_values_of_other_files_are_refused(tmp_path, pixels):
+    """A forged file would show any that its user may read."""
+    (tmp_path / "secret").write_bytes(bytes(80))
+    np.save(tmp_path / "pixels.npy", pixels)
+    layout = h5py.VirtualLayout(pixels.shape, "u1")
+    layout[:] = h5py.VirtualSource("elsewhere.h5", "x", pixels.shape)
+    external = {"external": [(str(tmp_path / "secret"), 0, 80)], "dtype": "u1"}
+    with h5py.File(tmp_path / "pixels.h5", "w") as file:
+        file.create_dataset("outside", (1, 8, 10), **external)
+        file.create_virtual_dataset("virtual", layout)
+        file["x"] = pixels
+    with h5py.File(tmp_path / "labels.h5", "w") as file:
+        file["x"] = pixels
+        file.create_dataset("y", (len(pixels),), **external)
+    for name in ("pixels.h5/outside", "pixels.h5/virtual", "labels.h5"):
+        with pytest.raises(SourceError, match="from other files or arrays"):
+            open_source(str(tmp_path / name))
+    np.testing.assert_array_equal(pictures(open_source(str(tmp_path / "pixels.h5"))), pixels)
+
+
+def test_shapes_that_fit_no_memory_are_one_clear_error(tmp_path):
+    rows = 10**13
+    header = io.BytesIO()
+    claims = {"descr": "|u1", "fortran_order": False, "shape": (rows, 8, 8)}
+    np.lib.format.write_array_header_1_0(header, claims)
+    with zipfile.ZipFile(tmp_path / "a.npz", "w") as file:
+        file.writestr("x.npy", header.getvalue() + bytes(64))
+    with h5py.File(tmp_path / "a.h5", "w") as file:
+        file.create_dataset("x", (rows, 8, 8), "u1", chunks=(1024, 8, 8))
+        file.create_dataset("y", (rows,), "i8", chunks=(1024,))
+    with h5py.File(tmp_path / "b.h5", "w") as file:
+        file.create_dataset("x_train", (rows, 8, 8), "u1", chunks=(1024, 8, 8))
+        file["x_test"], file["y_test"] = np.zeros((2, 8, 8), np.uint8), [0, 1]
+    with h5py.File(tmp_path / "c.h5", "w") as file:
+        file.create_dataset("x", (1, 10**7, 10**7), "f4", chunks=(1, 500, 500))
+    for name, why in (("a.npz", "not a readable NumPy array"), ("a.h5", "the labels in y"),
+                      ("b.h5", "more labels"), ("c.h5", "too large for the memory")):  # fmt: skip
+        with pytest.raises(SourceError, match=why):
+            open_source(str(tmp_path / name))
+
+
+def test_a_source_knows_the_files_it_is_read_from(tmp_path, pixels, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+    os.mkdir("mnist")
+    for split in ("train", "t10k"):
+        write_idx(tmp_path / "mnist" / f"{split}-images-idx3-ubyte", pixels)
+    write_idx(tmp_path / "mnist" / "t10k-labels-idx1-ubyte", np.arange(5, dtype=np.uint8))
+    with h5py.File("a.h5", "w") as file:
+        file["cam/images"] = pixels
+    tested = ["mnist/t10k-images-idx3-ubyte", "mnist/t10k-labels-idx1-ubyte"]
+    for text, files in (
+        ("mnist/test", tested),
+        ("mnist", ["mnist/train-images-idx3-ubyte", *tested]),
+        ("a.h5/cam/images", ["a.h5"]),
+    ):
+        source = open_source(text)
+        for same in (source, source.select([1]).whole, pickle.loads(pickle.dumps(source))):
+            assert same.files == tuple(tmp_path / file for file in files)
 
 
 def test_several_candidates_need_a_name(tmp_path, pixels):

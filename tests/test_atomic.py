@@ -2,16 +2,19 @@
 
 import os
 import resource
+import shutil
 import signal
 import stat
 import subprocess
 import sys
+import tempfile
 import time
 from pathlib import Path
 
 import pytest
 
 from aetool.errors import OutputError
+from aetool.images.listing import find_pictures
 from aetool.storage.atomic import locked, remove_stale, replacing, replacing_folder
 
 
@@ -107,6 +110,14 @@ def test_a_symbolic_link_stays_and_what_it_points_to_is_replaced(tmp_path):
     assert (tmp_path / "data" / "real.h5").read_text() == "new"
 
 
+def test_the_suffix_is_that_of_a_link_and_not_of_what_it_points_to(tmp_path):
+    for link, target in (("a.png", "blob"), ("b.png", "photo.jpg")):
+        (tmp_path / target).touch()
+        (tmp_path / link).symlink_to(target)
+        with replacing(tmp_path / link) as temporary:
+            assert temporary.suffix == ".png"
+
+
 def test_names_of_255_bytes_fit(tmp_path):
     target = tmp_path / ("é" * 125 + ".jpeg")
     with replacing(target) as temporary, locked(target):
@@ -200,6 +211,84 @@ def test_different_outputs_do_not_meet(tmp_path):
         pass
 
 
+@pytest.fixture
+def place():
+    """A folder that every user may write in, below none that is closed to them."""
+    folder = Path(tempfile.mkdtemp(dir="/tmp"))
+    folder.chmod(0o777)
+    yield folder
+    folder.chmod(0o777)
+    shutil.rmtree(folder)
+
+
+def _by_another_user(path: Path) -> str:
+    """What becomes of a run on an output by a user who is neither root nor the owner of it."""
+    child = os.fork()
+    if not child:
+        status = 3
+        try:
+            if os.geteuid() == 0:
+                os.setgid(65534)
+                os.setuid(65534)
+            with locked(path):
+                status = 0
+        except OutputError as error:
+            status = 1 if "another run" in error.message else 2
+        finally:
+            os._exit(status)
+    status = os.waitstatus_to_exitcode(os.waitpid(child, 0)[1])
+    return ["held", "another run", "cannot write", "a bug"][status]
+
+
+@pytest.mark.parametrize("exists", [True, False])
+def test_a_user_who_may_write_in_the_folder_alone_is_refused_too(place, exists):
+    out = place / "out"
+    if exists:
+        out.mkdir()
+    with locked(out):
+        out.mkdir(exist_ok=True)
+        out.chmod(0o777)
+        place.chmod(0o555)
+        assert _by_another_user(out) == "another run"
+    place.chmod(0o555)
+    assert _by_another_user(out) == "held"
+
+
+def test_a_folder_that_is_read_only_can_be_held(place):
+    (place / "out").mkdir(mode=0o555)
+    assert _by_another_user(place / "out") == "held"
+    place.chmod(0o555)
+    assert _by_another_user(place / "out") == "cannot write"
+
+
+@pytest.mark.parametrize("name", ["out", "model.h5"])
+def test_a_lock_that_another_user_left_locks_nothing(place, name):
+    left = place / f".{name}.lock"
+    left.touch()
+    left.chmod(0o444)
+    assert _by_another_user(place / name) == "held"
+
+
+def test_a_folder_holds_its_lock_only_while_a_run_lasts(tmp_path):
+    with locked(tmp_path, part="1/2"):
+        assert sorted(os.listdir(tmp_path)) == [".aetool-lock", ".aetool-lock.1-of-2"]
+        assert find_pictures(tmp_path) == []
+    assert os.listdir(tmp_path) == []
+
+
+def test_what_another_living_run_is_writing_stays(tmp_path):
+    """A run on a folder and one on a file in it may meet."""
+    out, file = tmp_path / "out", tmp_path / "out" / "sub" / "a.png"
+    for first, second in ((out, file), (file, out)):
+        with locked(first), replacing(file) as temporary:
+            temporary.write_text("whole")
+            os.utime(temporary, (time.time() - 2 * 86400,) * 2)
+            with locked(second):
+                pass
+        assert file.read_text() == "whole"
+        file.unlink()
+
+
 def _killed_run(target: Path) -> str:
     """Kills a run amid writing; returns the name of what it left."""
     script = (
@@ -247,6 +336,15 @@ def test_only_this_outputs_leftovers_are_removed(tmp_path):
     (tmp_path / ".model.h5.1a2b3c4d.aetool-part.h5").touch()
     with locked(tmp_path / "model.h5"):
         assert {name for name in os.listdir(tmp_path) if not name.endswith(".lock")} == others
+
+
+def test_what_a_killed_run_left_of_a_folder_is_removed_while_an_old_one_stands(tmp_path):
+    saved, left = tmp_path / "saved", tmp_path / ".saved.1a2b3c4d.aetool-part"
+    (left / "variables").mkdir(parents=True)
+    saved.mkdir()
+    with locked(saved):
+        pass
+    assert os.listdir(tmp_path) == ["saved"]
 
 
 def test_in_a_folder_only_old_leftovers_are_removed(tmp_path):

@@ -302,6 +302,10 @@ def _repeated_names(file: h5py.File) -> None:
     file["model_weights/z"].attrs["weight_names"] = np.array([b"z/kernel"] * 1000)
 
 
+def _long_name(file: h5py.File) -> None:
+    file["model_weights"].attrs["layer_names"] = ["A" * 100_000]
+
+
 def _config_of_numbers(file: h5py.File) -> None:
     file.attrs["model_config"] = 1
 
@@ -331,6 +335,7 @@ def _training_text_column(file: h5py.File) -> None:
         _text_weights,
         _names_of_numbers,
         _repeated_names,
+        _long_name,
         _config_of_numbers,
         _training_is_no_group,
         _training_text_column,
@@ -341,6 +346,20 @@ def test_a_forged_checkpoint_is_refused_in_one_line(path, change):
     with pytest.raises(FormatError) as caught:
         read_checkpoint(path.with_name("forged.h5"))
     assert "\n" not in caught.value.message
+    assert len(caught.value.message) < len(str(path)) + 400
+
+
+def test_layers_that_are_links_to_one_group_claim_no_more_than_the_file_holds(path):
+    def link(file: h5py.File) -> None:
+        group = file["model_weights"]
+        group["z"].attrs["weight_names"] = np.array([b"z/kernel"] * 1000)
+        for number in range(100):
+            group[f"l{number}"] = group["z"]
+        group.attrs["layer_names"] = [f"l{number}" for number in range(100)]
+
+    _forge(path, link)
+    with pytest.raises(FormatError, match="weight_names claim more than the file holds"):
+        read_checkpoint(path.with_name("forged.h5"))
 
 
 def test_version_1_stays_readable():

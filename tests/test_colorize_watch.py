@@ -151,6 +151,28 @@ def test_what_is_done_is_skipped_and_what_changes_is_done_again(watch, tmp_path)
     assert grey_level(out / "new.png") == 60
 
 
+def test_what_is_replaced_while_it_is_coloured_is_newer_than_its_result(
+    watch, tmp_path, monkeypatch
+):
+    """So a later run does it again, if none watches when it has come to rest."""
+    given, out = tmp_path / "in" / "a.png", tmp_path / "out" / "a.png"
+
+    def replace_and_join(*arguments, **options):
+        picture(given, 200)
+        time.sleep(0.02)  # longer than the steps of the file system's clock
+        return join(*arguments, **options)
+
+    monkeypatch.setattr("aetool.tasks.colorize.join", replace_and_join)
+
+    def events():
+        os.utime(picture(given), (1.5e9, 1.5e9))
+        yield
+        yield
+
+    watch(events())
+    assert 1.5e9 < out.stat().st_mtime < given.stat().st_mtime
+
+
 def test_one_network_serves_the_whole_watch(watch, tmp_path, monkeypatch):
     made = []
     original = Engine.__init__

@@ -1,7 +1,9 @@
 """No output takes the place of a picture that the run reads, nor of another output."""
 
 import os
+from pathlib import Path
 
+import h5py
 import numpy as np
 import pytest
 from PIL import Image
@@ -161,3 +163,26 @@ def test_arrays_are_inputs_too(aetool, place):
     before = contents("x.npy")
     done = aetool("encode", "x.npy", "--pixels", "-o", "x.npy")
     assert done.status == 2 and contents("x.npy") == before
+
+
+def test_arrays_below_a_group_are_inputs_too(aetool, place):
+    with h5py.File("data.h5", "w") as file:
+        file["cam/images"] = np.zeros((4, 8, 8), np.uint8)
+    before = contents("data.h5")
+    done = aetool("encode", "data.h5/cam/images", "--pixels", "-o", "data.h5")
+    assert done.status == 2 and "is read" in done.stderr
+    assert contents("data.h5") == before
+
+
+def test_the_files_of_a_data_set_are_inputs_and_so_are_those_of_its_labels(aetool, place):
+    os.mkdir("mnist")
+    files = ["mnist/train-images-idx3-ubyte", "mnist/train-labels-idx1-ubyte"]
+    for file, shape in zip(files, ((2, 4, 4), (2,)), strict=True):
+        header = np.array([0x800 + len(shape), *shape], ">i4").tobytes()
+        Path(file).write_bytes(header + bytes(np.prod(shape)))
+    before = contents(*files)
+    for source in ("mnist", "mnist/train", files[0]):
+        for output in files:
+            done = aetool("encode", source, "--pixels", "-o", output)
+            assert done.status == 2 and "is read" in done.stderr
+    assert contents(*files) == before

@@ -3,6 +3,7 @@
 import os
 import time
 
+import h5py
 import numpy as np
 import pytest
 from PIL import Image
@@ -59,6 +60,18 @@ def test_a_folder_of_idx_files_that_changed_is_done_again(aetool, tmp_path):
         done = aetool("reconstruct", folder, tmp_path / "out", "-c", model, "--json")
         assert done.status == 0, done.stderr
         assert done.json["written"] == count
+
+
+def test_an_array_below_a_group_that_changed_is_done_again(aetool, tmp_path):
+    model, data = untrained(tmp_path / "m.h5"), tmp_path / "data.h5"
+    words = ("reconstruct", data / "cam" / "images", tmp_path / "out", "-c", model, "--json")
+    for written in (2, 0, 2):
+        if written:
+            with h5py.File(data, "w") as file:
+                file["cam/images"] = np.zeros((2, 8, 8), np.uint8)
+        done = aetool(*words)
+        assert done.status == 0, done.stderr
+        assert done.json["written"] == written
 
 
 def test_what_does_not_hold_a_result_is_no_folder_either(aetool, tmp_path):

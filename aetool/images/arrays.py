@@ -25,6 +25,7 @@ SPLITS = ("train", "val", "test")
 _OWN_FILE = b"aetool HDF5 container\n"  # how the user block of checkpoints and latents begins
 
 _T = TypeVar("_T")
+_Array = TypeVar("_Array", np.ndarray, h5py.Dataset)
 
 _PICTURE_WORDS = frozenset({"x", "images", "image", "imgs", "data", "pixels"})
 _LABEL_WORDS = frozenset({"y", "labels", "label", "targets", "target", "classes"})
@@ -49,11 +50,13 @@ class Part:
         pixels: (n, h, w), (n, h, w, 1) or (n, h, w, 3), uint8, uint16 or float in [0, 1]; an array,
             a memory map or an HDF5 dataset.
         labels: (n,) or (n, 1) numbers or texts, or None.
+        files: what pictures and labels are read from; none of a set known by name.
     """
 
     key: str
     pixels: np.ndarray | h5py.Dataset
     labels: np.ndarray | None = None
+    files: tuple[Path, ...] = ()
 
 
 def read_array_file(path: Path, split: str | None = None) -> list[Part]:
@@ -103,6 +106,7 @@ _DAMAGED = (
     SyntaxError,
     RuntimeError,
     OverflowError,
+    MemoryError,  # a header that claims more than there is
     tokenize.TokenError,
     zipfile.BadZipFile,
     zlib.error,
@@ -181,14 +185,31 @@ def _choose(arrays: Mapping, path: Path, split: str | None) -> list[Part]:
     parts = []
     for key in chosen:
         label_key = labels.get(roles[key].split)
-        try:
-            label_values = None if label_key in (None, key) else arrays[label_key]
-            if label_values is not None and label_values.size <= len(arrays[key]):  # or none at all
-                label_values = np.asarray(label_values)
-        except OSError as error:
-            raise SourceError(f"{path}: the labels in {label_key} are damaged") from error
-        parts.append(Part(key, arrays[key], label_values))
+        pixels = _stored_here(arrays[key], path, key)
+        label_values = None if label_key in (None, key) else arrays[label_key]
+        if label_values is not None and label_values.size <= len(pixels):  # or none at all
+            label_values = _read_labels(
+                _stored_here(label_values, path, label_key), path, label_key
+            )
+        parts.append(Part(key, pixels, label_values, (path,)))
     return parts
+
+
+def _stored_here(array: _Array, path: Path, key: str) -> _Array:
+    """The array, known to lie in the file: a forged one could name any that its user may read."""
+    if isinstance(array, h5py.Dataset) and (array.external or array.is_virtual):
+        raise SourceError(
+            f"{path}: {key} takes its values from other files or arrays",
+            "copy them into an array of its own",
+        )
+    return array
+
+
+def _read_labels(labels: np.ndarray | h5py.Dataset, path: Path, key: str) -> np.ndarray:
+    try:
+        return np.asarray(labels)
+    except (OSError, MemoryError) as error:
+        raise SourceError(f"{path}: the labels in {key} are damaged") from error
 
 
 class _Role(NamedTuple):
@@ -262,12 +283,14 @@ def picture_pixels(pixels: np.ndarray | h5py.Dataset, row: int) -> np.ndarray:
         (h, w) or (h, w, 3): uint8, uint16, or float32 in [0, 1]; a copy.
 
     Raises:
-        ImageError: a float value that is no number or outside [0, 1].
+        ImageError: a float value that is no number or outside [0, 1], or no memory holds it.
     """
     try:
         picture = np.array(pixels[row])
     except OSError as error:  # a damaged HDF5 chunk
         raise ImageError("damaged: this part of the file cannot be read") from error
+    except MemoryError as error:
+        raise ImageError("too large for the memory") from error
     if picture.dtype.kind == "f":
         picture = picture.astype(np.float32)
         low, high = picture.min(), picture.max()

@@ -81,8 +81,9 @@ def read_set_file(path: Path, key: str = "x") -> Part:
         instead = path.name.replace(labels, pictures).replace("idx1", "idx3")
         raise SourceError(f"{path}: labels, not pictures", f"give {instead}")
     beside = path.with_name(path.name.replace(pictures, labels).replace("idx3", "idx1"))
-    has_labels = beside != path and beside.is_file()
-    return Part(key, read(path), read(beside) if has_labels else None)
+    if beside == path or not beside.is_file():
+        return Part(key, read(path), files=(path,))
+    return Part(key, read(path), read(beside), (path, beside))
 
 
 def _open_maybe_gzipped(path: Path):

@@ -123,7 +123,7 @@ class Rows:
         part, row = self._find(row)
         try:
             return np.asarray(part.pixels[row : row + 1])
-        except OSError:  # a damaged HDF5 chunk: one picture's misfortune, told when it is loaded
+        except (OSError, MemoryError):  # one picture's misfortune, told when it is loaded
             return None
 
 
@@ -164,6 +164,8 @@ class Source:
         root: what the names are relative to: an absolute folder, an array file (with the split
             that was named), a data set's name, or "-".
         class_names: the labels' names in natural order; empty when the pictures have no labels.
+        files: absolute paths of what pictures without a file of their own are read from, an array
+            file or those of a data set with their labels.
     """
 
     def __init__(
@@ -173,9 +175,11 @@ class Source:
         class_names: tuple[str, ...] = (),
         labels: np.ndarray | dict[int, int] | None = None,
         rows: np.ndarray | None = None,
+        files: tuple[Path, ...] = (),
     ):
         self.root = root
         self.class_names = class_names
+        self.files = files
         self._pictures = pictures
         self._labels = labels  # int32, one for each of `pictures`
         self._rows = rows  # int64, which of `pictures` these are; None: all
@@ -223,14 +227,15 @@ class Source:
         if wanted.size and not (wanted.min() >= 0 and wanted.max() < len(self)):
             raise IndexError(f"an index outside 0 to {len(self) - 1}")
         rows = wanted if self._rows is None else self._rows[wanted]
-        return Source(self.root, self._pictures, self.class_names, self._labels, rows)
+        return Source(self.root, self._pictures, self.class_names, self._labels, rows, self.files)
 
     def __reduce__(self) -> tuple:
         """Pickled it takes its own pictures along and no others: names of files, rows of arrays."""
         rows = [self.position(i) for i in range(len(self))]
         labels = None if self._labels is None else {row: int(self._labels[row]) for row in rows}
         pictures = self._pictures.only(rows)
-        return Source, (self.root, pictures, self.class_names, labels, np.array(rows, np.int64))
+        positions = np.array(rows, np.int64)
+        return Source, (self.root, pictures, self.class_names, labels, positions, self.files)
 
     @property
     def piped(self) -> bool:
@@ -240,7 +245,7 @@ class Source:
     @property
     def whole(self) -> "Source":
         """The SOURCE as the user named it, before any `select`."""
-        return Source(self.root, self._pictures, self.class_names, self._labels)
+        return Source(self.root, self._pictures, self.class_names, self._labels, files=self.files)
 
     def digest(self) -> str:
         """SHA-256 in hexadecimal over names, labels, and file sizes or array values, in order.
@@ -370,4 +375,9 @@ def _open_split(text: str, error: OSError) -> Source:
 
 def _open_parts(root: str, parts: list[arrays.Part]) -> Source:
     parts = [arrays.check_part(part, root) for part in parts]
-    return Source(root, Rows(parts), *arrays.label_values(parts))
+    files = tuple(file.absolute() for part in parts for file in part.files)
+    try:
+        class_names, labels = arrays.label_values(parts)
+    except MemoryError as error:
+        raise SourceError(f"{root}: more labels than fit the memory") from error
+    return Source(root, Rows(parts), class_names, labels, files=files)

@@ -20,6 +20,7 @@ _TEMPORARY = re.compile(r"\.(?P<name>.+)\.[0-9a-f]{8}\.aetool-part(\.[^.]*)?", r
 _STALE_SECONDS = 24 * 3600
 # The names under which a shell's redirections are reached: written through, never renamed over.
 _STREAMS = ("/dev/stdout", "/dev/stderr", "/dev/fd/", "/proc/")
+FOLDER_LOCK = ".aetool-lock"  # inside an output that is a folder; no output's .NAME.lock
 _FULL = {errno.ENOSPC, errno.EDQUOT, errno.EFBIG}
 
 
@@ -121,10 +122,11 @@ def replacing_folder(path: Path) -> Iterator[Path]:
 def locked(path: Path, *, part: str = "") -> Iterator[None]:
     """Keep every other run off an output while the body runs.
 
-    The lock is a `flock` on a hidden file beside the output (inside it, for a folder whose parent
-    cannot be written), so a dead process holds nothing. Temporary files that killed runs left for
-    this output are removed once the lock is held, and in a folder again in the end: a worker on
-    another machine may have died meanwhile.
+    The lock is a `flock` on a hidden file beside the output and, where that is a folder, on another
+    inside it, so a dead process holds nothing. One of the two is enough for a user who may not
+    write in the other's place: whoever may write there as well takes both. Temporary files that
+    killed runs left for this output are removed once the lock is held, and in a folder again in the
+    end: a worker on another machine may have died meanwhile.
 
     Args:
         path: the output file or folder; it need not exist.
@@ -141,9 +143,9 @@ def locked(path: Path, *, part: str = "") -> Iterator[None]:
     target = Path(os.path.realpath(path))
     with contextlib.ExitStack() as held:
         try:
-            held.enter_context(_holding(_lock_path(target), shared=bool(part)))
+            held.enter_context(_holding(_lock_paths(target), shared=bool(part)))
             if part:
-                held.enter_context(_holding(_lock_path(target, part.replace("/", "-of-"))))
+                held.enter_context(_holding(_lock_paths(target, part.replace("/", "-of-"))))
         except BlockingIOError as error:
             raise OutputError(
                 f"{path} is being written by another run",
@@ -160,23 +162,25 @@ def locked(path: Path, *, part: str = "") -> Iterator[None]:
 def remove_stale(path: Path) -> None:
     """Remove temporary files that killed runs left; only for the holder of the output's lock.
 
-    Beside a file every temporary file of its name goes. In a folder, where other outputs may be
-    under way, those go that are more than a day old, or older than the file they were to become.
+    Beside the output every one of its name goes, unless a run holds a folder around it: the same
+    file may be under way there. Inside a folder, where other outputs may be, those go that are more
+    than a day old, or older than the file they were to become, if no run holds that.
     """
     target = Path(os.path.realpath(path))
-    if target.is_dir():
-        for folder, _, names in os.walk(target):
-            for match in filter(None, map(_TEMPORARY.fullmatch, names)):
-                with contextlib.suppress(OSError):
-                    if _is_abandoned(Path(folder, match[0]), Path(folder, match["name"])):
-                        os.unlink(Path(folder, match[0]))
-        return
     label = _label(target)
     with contextlib.suppress(OSError):
-        for name in os.listdir(target.parent):
-            match = _TEMPORARY.fullmatch(name)
-            if match and match["name"] == label:
-                _remove(target.parent / name)
+        matches = map(_TEMPORARY.fullmatch, os.listdir(target.parent))
+        left = [target.parent / match[0] for match in matches if match and match["name"] == label]
+        # Asked when they are listed: whoever begins later has made none of them.
+        if left and not any(map(_is_held, target.parents)):
+            for temporary in left:
+                _remove(temporary)
+    for folder, _, names in os.walk(target):
+        for match in filter(None, map(_TEMPORARY.fullmatch, names)):
+            temporary, final = Path(folder, match[0]), Path(folder, match["name"])
+            with contextlib.suppress(OSError):
+                if _is_abandoned(temporary, final) and not _is_held(final):
+                    temporary.unlink()
 
 
 def _is_abandoned(temporary: Path, final: Path) -> bool:
@@ -224,7 +228,7 @@ def _label(target: Path) -> str:
 
 
 def _create_beside(target: Path, path: Path) -> Path:
-    suffix = target.suffix if len(os.fsencode(target.suffix)) <= 16 else ""
+    suffix = path.suffix if len(os.fsencode(path.suffix)) <= 16 else ""
     name = f".{_label(target)}.{secrets.token_hex(4)}.aetool-part{suffix}"
     temporary = target.parent / name
     try:
@@ -269,22 +273,39 @@ def _flush_to_disk(path: Path) -> None:
         os.close(descriptor)
 
 
-def _lock_path(target: Path, part: str = "") -> Path:
+def _lock_paths(target: Path, part: str = "") -> list[Path]:
+    """Beside an output, where it need not exist, and inside a folder, whoever may write above."""
     part = part and f".{part}"
-    if target.is_dir() and not os.access(target.parent, os.W_OK):
-        return target / f".aetool{part}.lock"
-    return target.parent / f".{_label(target)}{part}.lock"
+    beside = target.parent / f".{_label(target)}{part}.lock"
+    return [beside, target / f"{FOLDER_LOCK}{part}"] if target.is_dir() else [beside]
 
 
 @contextlib.contextmanager
-def _holding(lock: Path, *, shared: bool = False) -> Iterator[None]:
-    """Hold a lock file, alone or with others; the last holder removes it as it leaves."""
+def _holding(locks: list[Path], *, shared: bool = False) -> Iterator[None]:
+    """Hold those lock files that this user may, at least one, alone or with others."""
+    with contextlib.ExitStack() as held:
+        refusals = []
+        for lock in locks:
+            try:
+                held.enter_context(_holding_file(lock, shared=shared))
+            except BlockingIOError:
+                raise
+            except OSError as error:
+                refusals.append(error)
+        if len(refusals) == len(locks):
+            raise refusals[0]
+        yield
+
+
+@contextlib.contextmanager
+def _holding_file(lock: Path, *, shared: bool) -> Iterator[None]:
+    """Hold a lock file; the last holder removes it as it leaves."""
     lock.parent.mkdir(parents=True, exist_ok=True)
     descriptor = _acquire(lock, fcntl.LOCK_SH if shared else fcntl.LOCK_EX)
     try:
         yield
     finally:
-        with contextlib.suppress(OSError):  # others hold it, or the folder has vanished
+        with contextlib.suppress(OSError):  # others hold it, it is another's, or the folder is gone
             fcntl.flock(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
             if os.path.samestat(os.fstat(descriptor), os.stat(lock)):  # not one in a new folder
                 lock.unlink()
@@ -294,7 +315,7 @@ def _holding(lock: Path, *, shared: bool = False) -> Iterator[None]:
 def _acquire(lock: Path, kind: int) -> int:
     """Lock the file that bears the name now, which a holder that leaves may just have removed."""
     while True:
-        descriptor = os.open(lock, os.O_RDWR | os.O_CREAT, 0o666)
+        descriptor = _open(lock)
         try:
             fcntl.flock(descriptor, kind | fcntl.LOCK_NB)
             with contextlib.suppress(FileNotFoundError):
@@ -304,6 +325,31 @@ def _acquire(lock: Path, kind: int) -> int:
             os.close(descriptor)
             raise
         os.close(descriptor)
+
+
+def _open(lock: Path) -> int:
+    try:
+        return os.open(lock, os.O_RDWR | os.O_CREAT, 0o666)
+    except OSError:
+        with contextlib.suppress(OSError):  # another user's: what can be read can be locked
+            return os.open(lock, os.O_RDONLY)
+        raise
+
+
+def _is_held(path: Path) -> bool:
+    """Whether a run holds an output now; True also where that cannot be told."""
+    for lock in _lock_paths(path):
+        try:
+            descriptor = os.open(lock, os.O_RDONLY)
+            try:
+                fcntl.flock(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
+            finally:
+                os.close(descriptor)
+        except FileNotFoundError:
+            continue
+        except OSError:
+            return True
+    return False
 
 
 def _cannot_write(path: Path, error: OSError) -> OutputError:

@@ -1,7 +1,8 @@
 """Reads from HDF5 that trust nothing: a file may be forged behind a right digest.
 
 What is read is found through hard links only, is of the type expected, and claims no more bytes
-than the file holds, so that no read allocates more than the file's length.
+than the file holds, so that no read allocates more than the file's length. Lists of texts of
+variable length are the exception: what they claim is not known before HDF5 has read them.
 """
 
 import math
@@ -12,9 +13,14 @@ import numpy as np
 
 from aetool.errors import FormatError
 
+_LONGEST_REASON = 200  # characters
+
 
 def damaged(name: str, why: str) -> FormatError:
     """The error for a file whose digest is right and whose contents are not."""
+    if len(why) > _LONGEST_REASON:  # it quotes a name, which may be as long as the file
+        half = _LONGEST_REASON // 2
+        why = f"{why[:half]} ... {why[-half:]}"
     return FormatError(f"{name} is not a valid aetool file: {why}", "make it again")
 
 
@@ -103,9 +109,13 @@ def read_texts(node: h5py.HLObject, name: str) -> list[str]:
         return []
     if h5py.check_string_dtype(dtype) is None:
         raise damaged(node.file.filename, f"its attribute {name!r} is not text")
+    try:
+        texts = np.ravel(node.attrs[name])
+    except MemoryError as error:  # each of them may be the same text, as long as the file
+        raise damaged(node.file.filename, f"its attribute {name!r} fits no memory") from error
     return [
         text.decode("utf-8", "surrogateescape") if isinstance(text, bytes) else str(text)
-        for text in np.ravel(node.attrs[name])
+        for text in texts
     ]
 
 

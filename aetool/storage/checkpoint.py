@@ -197,10 +197,12 @@ def _read_format_1(file: h5py.File, metadata: dict, weights: bool) -> Checkpoint
 
 
 def _read_weights(group: h5py.Group) -> Weights:
-    names = {
-        layer: _read_names(read_group(group, layer), "weight_names")
-        for layer in _read_names(group, "layer_names")
-    }
+    names, left = {}, group.file.id.get_filesize()
+    for layer in _read_names(group, "layer_names"):
+        names[layer] = _read_names(read_group(group, layer), "weight_names")
+        left -= sum(len(name) + 1 for name in names[layer])
+        if left < 0:  # many layers may be links to one group
+            raise damaged(group.file.filename, "its weight_names claim more than the file holds")
     arrays = read_arrays(group, [f"{layer}/{name}" for layer in names for name in names[layer]])
     return {
         layer: {

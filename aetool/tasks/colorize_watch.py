@@ -6,7 +6,7 @@ from collections.abc import Callable
 from contextlib import AbstractContextManager
 from dataclasses import replace
 from pathlib import Path
-from time import monotonic, sleep
+from time import monotonic, sleep, time_ns
 
 from aetool.errors import Failure, ImageError, SourceError, UsageError
 from aetool.images.arrivals import Arrivals
@@ -17,7 +17,7 @@ from aetool.storage.checkpoint import read_checkpoint
 from aetool.tasks.colorize import ColorizeResult, Colouring, Done, factor
 from aetool.tasks.colors import Decoder, shipped_checkpoint
 from aetool.tasks.encode import note_pages
-from aetool.tasks.outputs import STDOUT, Target, holding, plan
+from aetool.tasks.outputs import STDOUT, holding, plan
 
 INTERVAL = 2.0
 LONGEST_INTERVAL = 86_400.0
@@ -100,7 +100,7 @@ def colorize_arrivals(
         try:
             while True:
                 sleep(pause)
-                began = monotonic()
+                began, since = monotonic(), time_ns()
                 try:
                     arrived = arrivals.look()
                 except SourceError as error:
@@ -110,8 +110,8 @@ def colorize_arrivals(
                     continue
                 missing = False
                 pause = max(interval, (LEISURE - 1) * (monotonic() - began))
-                painter.colour(arrived.source, arrived.new, overwrite)
-                painter.colour(arrived.source, arrived.changed, True)
+                painter.colour(arrived.source, arrived.new, overwrite, since)
+                painter.colour(arrived.source, arrived.changed, True, since)
         except KeyboardInterrupt as stop:
             ended_by = stop.args[0] if stop.args else signal.SIGINT
     done, seconds = painter.finished, monotonic() - started
@@ -146,11 +146,19 @@ class _Painter:
     def pictures(self) -> Source:
         return self._work.pictures
 
-    def colour(self, source: Source, indices: list[int], overwrite: bool) -> None:
-        """Colour some pictures of a source, those left out that have newer results."""
+    def colour(self, source: Source, indices: list[int], overwrite: bool, since: int) -> None:
+        """Colour some pictures of a source, those left out that have newer results.
+
+        Args:
+            source: what the look at the folder found.
+            indices: the pictures in it.
+            overwrite: leave none out.
+            since: when the look began, as `Target`: a picture that is replaced while it is coloured
+                is to be newer than its result.
+        """
         if not indices:
             return
-        target: Target = self._work.target
+        target = replace(self._work.target, since=since)
         results = plan(
             source.select(indices), target, checkpoint=self._checkpoint, overwrite=overwrite
         )
@@ -159,7 +167,7 @@ class _Painter:
             self._fail(failure)
         if not results.todo:
             return
-        self._work = replace(self._work, pictures=results.source)
+        self._work = replace(self._work, pictures=results.source, target=target)
         before, several_pages = self.finished, []
 
         def take(i: int, done: Done) -> None:

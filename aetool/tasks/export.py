@@ -7,7 +7,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from aetool.errors import OutputError, UsageError
-from aetool.storage.atomic import replacing, replacing_folder
+from aetool.storage.atomic import FOLDER_LOCK, replacing, replacing_folder
 from aetool.storage.container import container_kind, open_container
 from aetool.storage.exchange import WRITERS, check_writer, write_csv
 from aetool.storage.latents import open_latents
@@ -130,7 +130,7 @@ def _export_latents(file: str, out: str) -> tuple[int, int]:
 
 def _check_folder(out: Path) -> None:
     """Only an older SavedModel, or nothing, gives way to a new one."""
-    held = {path.name for path in out.iterdir()} if out.is_dir() else set()
+    held = {path.name for path in out.iterdir()} - {FOLDER_LOCK} if out.is_dir() else set()
     if held - SAVED_MODEL_PARTS or (held and SAVED_MODEL_FILE not in held):
         raise OutputError(
             f"{out} holds something that is no part of a SavedModel", "name a new folder"

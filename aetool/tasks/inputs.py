@@ -11,7 +11,7 @@ from aetool.images.source import Source
 
 
 class Inputs:
-    """The files of the pictures of sources, looked at only when an output is already there.
+    """The files that sources are read from, looked at only when an output is already there.
 
     Args:
         sources: None is left out.
@@ -35,6 +35,7 @@ class Inputs:
 
     def _paths(self) -> Iterator[Path]:
         for source in self._sources:
+            yield from source.files
             paths = (source.path(i) for i in range(len(source)))
             yield from (path for path in paths if path is not None)
 

@@ -14,7 +14,6 @@ import numpy as np
 from aetool.errors import Failure, ImageError, OutputError, UsageError
 from aetool.images.decode import Picture
 from aetool.images.listing import IMAGE_SUFFIXES
-from aetool.images.sets import set_files
 from aetool.images.source import Source
 from aetool.images.write import output_name, output_names, png_bytes, save_picture
 from aetool.storage.atomic import locked, replacing
@@ -183,11 +182,9 @@ def check_picture_name(path: Path) -> None:
 def _reads(output: Path, what: Path | str | Source) -> bool:
     """Whether a file is one that is read, or in it."""
     if isinstance(what, Source):
-        if Inputs(what).holds(output):
-            return True
-        what = what.root
+        return Inputs(what).holds(output)
     path = Path(str(what).removeprefix("@"))
-    return any(_same_file(place, output) for place in (path, path.parent))  # train.npz/x_train
+    return any(_same_file(place, output) for place in (path, *path.parents))  # data.h5/cam/images
 
 
 @contextmanager
@@ -389,12 +386,6 @@ def _modified(path: Path) -> int:
 def _array_time(source: Source) -> int | None:
     """When the files behind an array source were modified; None of one that came through a pipe.
 
-    The source's root may end in a split. 0 stands for a data set by name.
+    0 stands for a data set by name.
     """
-    if source.piped:
-        return None
-    root = Path(source.root)
-    for candidate in (root, root.parent):
-        if candidate.is_file():
-            return _modified(candidate)
-    return max(map(_modified, set_files(root).values()), default=0) if root.is_dir() else 0
+    return None if source.piped else max(map(_modified, source.files), default=0)
