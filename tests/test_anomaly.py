@@ -17,6 +17,7 @@ from aetool.errors import FormatError
 from aetool.images.decode import fit
 from aetool.images.source import open_source
 from aetool.inference.load import load_model
+from aetool.plots.anomaly_report import anomaly_report
 from aetool.storage.checkpoint import read_checkpoint, write_checkpoint
 from aetool.tasks import calibration, judge
 from aetool.tasks.anomaly import score_images
@@ -360,6 +361,27 @@ def test_pictures_so_large_that_few_patches_are_kept_are_calibrated_too(
     assert not failures and about["count"] == 12
     assert np.isfinite(list(about["thresholds"].values())).all()
     assert np.isfinite(stored.arrays["calibration/scores/patch"]).all()
+
+
+def test_as_many_gaussians_are_fitted_to_all_normals_as_to_those_of_a_fold(
+    digits, zeros_model, tmp_path
+):
+    """Of 45 latents two, and of the 36 that score the others one: new normals would seem odd."""
+    data = np.load(digits)
+    np.save(tmp_path / "zeros.npy", data["x"][data["y"] == 0][:45])
+    stored = read_checkpoint(zeros_model)
+    calibration.calibrate_file(
+        open_source(str(tmp_path / "zeros.npy")), stored, tmp_path / "n.h5",
+        tile=None, precision="float32", batch_size=None, max_pixels=10**6, progress=None,
+    )  # fmt: skip
+    (weights,) = (array for name, array in stored.arrays.items() if name.endswith("gmm/weights"))
+    assert len(weights) == 1
+
+
+def test_each_kind_of_score_has_its_own_colour_in_the_report():
+    groups = {name: np.arange(9.0) for name in ("normal", "anomalous", "without a label")}
+    legend = anomaly_report(groups, 5.0, None, (), "mse").axes[0].get_legend()
+    assert len({patch.get_facecolor() for patch in legend.get_patches()}) == 3
 
 
 @pytest.mark.parametrize("owners", [(0, 7), (3, 3), (1, 4, 9)])

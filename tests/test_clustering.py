@@ -6,7 +6,7 @@ import pytest
 from sklearn.cluster import KMeans
 
 from aetool.analysis import clustering, rows
-from aetool.analysis.clustering import kmeans
+from aetool.analysis.clustering import Centres, kmeans
 from aetool.errors import FormatError
 
 
@@ -90,6 +90,14 @@ def test_rows_far_from_the_origin_lose_no_digits():
     near, far = kmeans(points, 4), kmeans(points.astype(np.float64) + 1_000, 4)
     assert np.array_equal(near.labels, far.labels)
     assert np.allclose(near.distances, far.distances, rtol=1e-3, atol=1e-4)
+
+
+def test_rows_far_from_the_origin_find_their_clusters_again():
+    rows = np.random.default_rng(0).standard_normal((2_000, 3)).astype(np.float32) + np.float32(1e6)
+    found = kmeans(rows, 8)
+    labels, distances = Centres(found.centres).assign(rows)
+    assert (labels != found.labels).sum() <= 2
+    np.testing.assert_allclose(distances, found.distances, atol=1e-4)
 
 
 def test_an_empty_cluster_gets_the_row_furthest_from_its_centre():

@@ -3,12 +3,15 @@
 import numpy as np
 import pytest
 from scipy.sparse import csr_array
+from sklearn.datasets import load_iris
 
-from aetool.analysis import space
+from aetool.analysis import mixture, space
+from aetool.analysis.count import SAMPLES, choose_count
 from aetool.analysis.embedding import _repulsion, embed
+from aetool.analysis.groups import Grouper
 from aetool.analysis.mixture import fit_mixture
 from aetool.analysis.neighbours import firmness, neighbour_graph
-from aetool.analysis.space import map_space, neighbour_space, principal_space
+from aetool.analysis.space import Placed, Space, map_space, neighbour_space, principal_space
 
 
 def islands(count=240, dimensions=5, seed=0):
@@ -164,3 +167,47 @@ def test_rows_that_all_differ_keep_the_map_they_had():
     anchors = principal_space(rows).place(rows)
     expected = embed(neighbour_graph(anchors), space._first_two(anchors))
     np.testing.assert_array_equal(map_space(rows, np.random.default_rng(0))[1], expected)
+
+
+@pytest.mark.parametrize(("k", "method"), [(20, "manifold"), (50, "manifold"), (50, "gmm")])
+def test_no_cluster_is_empty_where_rows_differ_enough(k, method):
+    grouper = Grouper(load_iris().data.astype(np.float32), method)
+    (found,) = grouper.runs(k, [[0]])
+    assert found.sizes.min() > 0 and found.sizes.sum() == 150
+
+
+def test_more_clusters_than_rows_are_drawn_have_rows_enough(monkeypatch):
+    monkeypatch.setattr(mixture, "RESTART_ROWS", 10)
+    monkeypatch.setattr(mixture, "FIT_ROWS", 12)
+    found, _ = fit_mixture(islands()[0], 20, np.random.default_rng(0))
+    assert len(found.means) == 20
+
+
+def test_places_of_wide_rows_are_made_from_few_rows_at_a_time():
+    asked = []
+
+    class Wide:
+        shape = (1_000, 8_192)
+
+        def __getitem__(self, rows):
+            asked.append(rows.stop - rows.start)
+            numbers = np.arange(rows.start, rows.stop, dtype=np.float32)
+            return np.repeat(numbers[:, None], 8_192, axis=1)
+
+    axes = np.zeros((2, 8_192))
+    axes[:, 0] = (1, 2)
+    places = Placed(Space(np.zeros(8_192), axes), Wide())[10:1_000]
+    assert max(asked) == 64 and sum(asked) == 990
+    np.testing.assert_array_equal(places, np.arange(10, 1_000)[:, None] * (1, 2))
+
+
+def test_how_sure_the_number_of_clusters_is_comes_from_different_samples():
+    rows = np.random.default_rng(0).standard_normal((120, 2), dtype=np.float32)
+    samples = set()
+
+    def cluster(drawn, k, rng):
+        samples.add(drawn.tobytes())
+        return rng.integers(0, k, len(drawn))
+
+    choose_count(rows, cluster, np.random.default_rng(0))
+    assert len(samples) == SAMPLES

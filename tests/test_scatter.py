@@ -8,7 +8,7 @@ from PIL import Image
 
 from aetool.errors import UsageError
 from aetool.plots import scatter as module
-from aetool.plots.scatter import scatter
+from aetool.plots.scatter import scatter, side_by_side
 from aetool.plots.style import check_figure_path, class_colors, save_figure, short_name
 
 AXES = ("PC 1", "PC 2", "PC 3")
@@ -81,6 +81,21 @@ def test_so_many_classes_that_the_legend_ends(tmp_path):
     texts = legend_texts(scatter(rows, AXES[:2], labels, [f"class {i}" for i in range(150)]))
     assert texts[-1] == "and 55 more"
     assert len(texts) == 96
+
+
+def test_three_axes_are_scaled_alike():
+    rows = np.random.default_rng(0).standard_normal((200, 3)) * (10, 3, 1)
+    (axes,) = scatter(rows, AXES).axes
+    spans = np.array([np.ptp(getattr(axes, f"get_{axis}lim")()) for axis in "xyz"])
+    lengths = np.array(axes._box_aspect)
+    np.testing.assert_allclose(spans / lengths, (spans / lengths).max(), rtol=1e-6)
+
+
+def test_each_of_many_clusters_is_named_among_its_points():
+    rows, labels = points(600, classes=40)
+    names = [str(i) for i in range(40)]
+    (axes,) = side_by_side(rows, AXES[:2], [("clusters", labels, names)]).axes
+    assert sorted(text.get_text() for text in axes.texts) == sorted(names)
 
 
 def test_of_very_many_points_a_sample_is_drawn(monkeypatch):

@@ -61,8 +61,8 @@ class Centres:
 
     def assign(self, rows: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
         """The cluster of rows (n, d), int32 (n,), and the Euclidean distance to its centre."""
-        middle = self.means.mean(axis=0)  # near it products lose fewer digits
-        rows, centres = rows - middle.astype(np.float32), self.means - middle
+        middle = self.means.mean(axis=0).astype(np.float32)  # near it products lose fewer digits
+        rows, centres = rows - middle, self.means - middle
         nearest = two_nearest(rows, centres)[0]
         return nearest, own_distances(rows, centres, nearest)
 
@@ -95,12 +95,10 @@ def repeated_kmeans(
     rows = Shifted(features, mean)
     spread = float(variance.mean())
     for seed in seeds:
-        yield _kmeans(rows, k, np.random.default_rng(seed), mean, spread)
+        yield _kmeans(rows, k, np.random.default_rng(seed), spread)
 
 
-def _kmeans(
-    rows: Shifted, k: int, rng: np.random.Generator, mean: np.ndarray, spread: float
-) -> Clustering:
+def _kmeans(rows: Shifted, k: int, rng: np.random.Generator, spread: float) -> Clustering:
     count = rows.shape[0]
     sample_rows = min(count, max(SAMPLE_ROWS, SAMPLE_ROWS_PER_CLUSTER * k))
     sample = take(rows, np.sort(rng.choice(count, sample_rows, replace=False)))
@@ -110,7 +108,7 @@ def _kmeans(
     best = max(starts, key=lambda start: start.between)
     final = _Lloyd(rows, best.centres)
     final.run(TOLERANCE * spread)
-    return _finished(rows, final.centres, mean)
+    return _finished(rows, final.centres)
 
 
 class _Lloyd:
@@ -296,7 +294,7 @@ def half_gaps(centres: np.ndarray) -> np.ndarray:
     return (np.sqrt(np.maximum(squared.min(axis=1), 0)) / 2).astype(np.float32)
 
 
-def _finished(rows: Shifted, centres: np.ndarray, mean: np.ndarray) -> Clustering:
+def _finished(rows: Shifted, centres: np.ndarray) -> Clustering:
     """Label every row by its nearest centre and number the clusters by size."""
     count, k = rows.shape[0], len(centres)
     labels = np.empty(count, dtype=np.int32)
@@ -313,7 +311,7 @@ def _finished(rows: Shifted, centres: np.ndarray, mean: np.ndarray) -> Clusterin
     return Clustering(
         labels=number[labels],
         distances=distances,
-        centres=centres[order] + mean,
+        centres=centres[order] + rows.shift,
         sizes=np.bincount(labels, minlength=k)[order],
         inertia=float(np.square(distances, dtype=np.float64).sum()),
     )

@@ -26,6 +26,9 @@ MAX_PASSES = 200
 LEAST_VARIANCE = 1e-2
 """Added to every variance, as a share of the mean one: no cluster shrinks to a point."""
 
+NARROWER = (1e-3, 1e-4, 1e-5, 1e-6)
+"""In its place, one after the other, where Gaussians so wide leave clusters without a row."""
+
 
 @dataclass(frozen=True, slots=True)
 class Mixture:
@@ -81,28 +84,44 @@ def fit_mixture(
         rows: (n, d), n at least k and at least 2.
         k: Gaussians.
         rng: draws the rows to fit and the starts.
-        restarts: so many, from k-means; without it RESTARTS in the plane, RESTARTS_WIDE above.
+        restarts: so many, from k-means, whatever rows they leave to each Gaussian; without it
+            RESTARTS in the plane, RESTARTS_WIDE above, and each has a row if rows differ enough.
 
     Returns:
         The mixture, and its mean log-likelihood a row.
     """
     count, dimensions = rows.shape
-    few = _drawn(rows, RESTART_ROWS, rng)
+    few = _drawn(rows, max(RESTART_ROWS, 2 * k), rng)
+    least = LEAST_VARIANCE
     if restarts is None and dimensions <= 3:
-        start = _fit(few, k, rng, n_init=RESTARTS, init_params="k-means++")
+        start = _fit(few, k, rng, least, n_init=RESTARTS, init_params="k-means++")
     else:
-        start = _fit(few, k, rng, n_init=restarts or RESTARTS_WIDE)
+        start = _fit(few, k, rng, least, n_init=restarts or RESTARTS_WIDE)
+    if restarts is None and (filled := _filled(start, few)) < k:
+        wanted = min(k, len(np.unique(few, axis=0)))
+        for narrower in NARROWER:
+            if filled == wanted:
+                break
+            trial = _fit(few, k, rng, narrower, n_init=RESTARTS_WIDE)
+            if (found := _filled(trial, few)) > filled:
+                start, filled, least = trial, found, narrower
     if count > len(few):
         start = _fit(
-            _drawn(rows, FIT_ROWS, rng),
+            _drawn(rows, max(FIT_ROWS, 2 * k), rng),
             k,
             rng,
+            least,
             weights_init=start.weights_,
             means_init=start.means_,
             precisions_init=start.precisions_,
         )
     mixture = Mixture(start.weights_, start.means_, start.precisions_cholesky_)
     return mixture, float(start.lower_bound_)
+
+
+def _filled(fitted: "GaussianMixture", rows: np.ndarray) -> int:
+    """To how many of the Gaussians a row belongs."""
+    return len(np.unique(fitted.predict(rows)))
 
 
 def _drawn(rows: Features, most: int, rng: np.random.Generator) -> np.ndarray:
@@ -112,14 +131,16 @@ def _drawn(rows: Features, most: int, rng: np.random.Generator) -> np.ndarray:
     return take(rows, np.sort(rng.choice(count, most, replace=False))).astype(np.float64)
 
 
-def _fit(rows: np.ndarray, k: int, rng: np.random.Generator, **start) -> "GaussianMixture":
+def _fit(
+    rows: np.ndarray, k: int, rng: np.random.Generator, least: float, **start
+) -> "GaussianMixture":
     # Imported where it is needed: a second, which clusters found before do without.
     from sklearn.exceptions import ConvergenceWarning
     from sklearn.mixture import GaussianMixture
 
-    least = LEAST_VARIANCE * float(rows.var(axis=0).mean()) + 1e-12
+    floor = least * float(rows.var(axis=0).mean()) + 1e-12
     state = int(rng.integers(2**31))
-    model = GaussianMixture(k, reg_covar=least, max_iter=MAX_PASSES, random_state=state, **start)
+    model = GaussianMixture(k, reg_covar=floor, max_iter=MAX_PASSES, random_state=state, **start)
     with warnings.catch_warnings():
         # Fewer different rows than clusters leave some empty, as the table shows.
         warnings.simplefilter("ignore", ConvergenceWarning)

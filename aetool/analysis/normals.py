@@ -42,24 +42,30 @@ def bank_pictures(height: int, width: int) -> int:
     return max(1, BANK_ROWS // (height * width))
 
 
-def fit(normals: Normals, seed: int = 0) -> dict[str, np.ndarray]:
+def gaussians_for(latents: int) -> int:
+    """How many Gaussians so many latents can carry."""
+    return min(MIXTURE_GAUSSIANS, max(1, latents // 20))
+
+
+def fit(normals: Normals, seed: int = 0, *, gaussians: int | None = None) -> dict[str, np.ndarray]:
     """What `Detector` needs of normal pictures.
 
     Args:
         normals: of at least one picture.
+        gaussians: of the mixture; as many as there are latents for unless given.
         seed: of the mixture's start and of the rows that are kept where there are too many.
 
     Returns:
         {name: array}, float32, but float16 where they are large.
     """
     return {
-        **_fit_latents(normals.latents, seed),
+        **_fit_latents(normals.latents, seed, gaussians),
         **_fit_patches(normals.patches),
         **_fit_places(normals.textures),
     }
 
 
-def _fit_latents(latents: np.ndarray, seed: int) -> dict[str, np.ndarray]:
+def _fit_latents(latents: np.ndarray, seed: int, gaussians: int | None) -> dict[str, np.ndarray]:
     if len(latents) < 2:
         latents = np.repeat(latents, 2, axis=0)  # no spread, but no failure either
     latents = latents.astype(np.float64)
@@ -83,7 +89,7 @@ def _fit_latents(latents: np.ndarray, seed: int) -> dict[str, np.ndarray]:
     rng = np.random.default_rng(seed)
     kept = np.sort(rng.permutation(len(white))[:LATENT_ROWS])
     mixture = GaussianMixture(
-        min(MIXTURE_GAUSSIANS, max(1, len(white) // 20)), reg_covar=FLOOR, random_state=seed
+        gaussians or gaussians_for(len(white)), reg_covar=FLOOR, random_state=seed
     ).fit(white[kept, :MIXTURE_AXES])
     return {
         **arrays,

@@ -54,13 +54,13 @@ class Shifted:
     def __init__(self, features: Features, shift: np.ndarray):
         self.shape = features.shape
         self._features = features
-        self._shift = shift.astype(np.float32)
+        self.shift = shift.astype(np.float32)  # what is taken off, rounded
         self._kept: np.ndarray | None = None
         if features.shape[0] * features.shape[1] <= MEMORY_VALUES:
             kept = np.empty(features.shape, dtype=np.float32)
 
             def keep(start: int, block: np.ndarray) -> None:
-                np.subtract(block, self._shift, out=kept[start : start + len(block)])
+                np.subtract(block, self.shift, out=kept[start : start + len(block)])
 
             for _ in each(keep, features):
                 pass
@@ -69,7 +69,7 @@ class Shifted:
     def __getitem__(self, rows: slice) -> np.ndarray:
         if self._kept is not None:
             return self._kept[rows]
-        return np.asarray(self._features[rows], dtype=np.float32) - self._shift
+        return np.asarray(self._features[rows], dtype=np.float32) - self.shift
 
 
 def blocks(features: Features) -> Iterator[tuple[int, np.ndarray]]:
@@ -116,9 +116,13 @@ def _applied(function: Callable[[int, np.ndarray], T], features: Features, start
 _blas = cache(ThreadpoolController)  # it looks through all libraries of the process
 
 
+def block_rows(features: Features) -> int:
+    """Rows in a block of such features (n, d)."""
+    return min(max(64, BLOCK_VALUES // max(features.shape[1], 1)), BLOCK_ROWS)
+
+
 def _starts(features: Features) -> range:
-    count, dimensions = features.shape
-    return range(0, count, min(max(64, BLOCK_VALUES // max(dimensions, 1)), BLOCK_ROWS))
+    return range(0, features.shape[0], block_rows(features))
 
 
 def _block(features: Features, start: int) -> np.ndarray:

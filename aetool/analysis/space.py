@@ -14,7 +14,7 @@ from aetool.analysis.neighbours import (
     neighbour_index,
 )
 from aetool.analysis.projection import principal_components
-from aetool.analysis.rows import Features, blocks, moments, take
+from aetool.analysis.rows import Features, block_rows, blocks, moments, take
 
 if TYPE_CHECKING:
     from sklearn.neighbors import NearestNeighbors
@@ -107,7 +107,15 @@ class Placed:
         self._features = features
 
     def __getitem__(self, rows: slice) -> np.ndarray:
-        return self._space.place(np.asarray(self._features[rows], dtype=np.float32))
+        start, stop, _ = rows.indices(self.shape[0])
+        places = np.empty((stop - start, self.shape[1]), dtype=np.float32)
+        step = block_rows(self._features)  # those may be much wider than their places
+        for first in range(start, stop, step):
+            part = self._features[first : min(first + step, stop)]
+            places[first - start :][: len(part)] = self._space.place(
+                np.asarray(part, dtype=np.float32)
+            )
+        return places
 
 
 def principal_space(features: Features) -> Space:

@@ -12,6 +12,7 @@ from aetool.plots.style import figure_style, short_name
 NORMAL_COLOR = "#3f90da"
 ODD_COLOR = "#e76300"
 FAINT_COLOR = "#8c8c8c"
+UNKNOWN_COLOR = "#f0c419"
 BINS = 40
 COLUMNS = 10
 
@@ -43,7 +44,8 @@ def anomaly_report(
     """Draw the report of a run.
 
     Args:
-        groups: {"held-out normals" | "normal" | "anomalous" | "scored": float (n,)}, scores.
+        groups: scores float (n,) by what they are of: "held-out normals", "normal", "anomalous",
+            "without a label" or "scored".
         threshold: drawn as a line, or None.
         curves: {"false", "found", "recall", "precision": (n,), "auroc", "average_precision": ()},
             where labels are known.
@@ -76,7 +78,7 @@ def anomaly_report(
 def _draw_histogram(
     axes: Axes, groups: dict[str, np.ndarray], threshold: float | None, score: str
 ) -> None:
-    colors = {"normal": NORMAL_COLOR, "anomalous": ODD_COLOR}
+    colors = {"normal": NORMAL_COLOR, "anomalous": ODD_COLOR, "without a label": UNKNOWN_COLOR}
     everything = np.concatenate([values for values in groups.values() if len(values)])
     # A few extreme scores must not squeeze all the others into one bar.
     low, high = everything.min(), np.quantile(everything, 0.995)

@@ -69,8 +69,9 @@ def scatter(
         else:
             axes = figure.add_subplot()
             axes.grid(True)
-        axes.set_aspect("equal", adjustable="datalim")  # distances mean the same in every direction
         _draw(axes, points, labels, groups)
+        # Distances mean the same in every direction; in three dimensions of what is drawn by now.
+        axes.set_aspect("equal", adjustable="datalim")
         for axis, name in zip("xyz"[: points.shape[1]], axis_names, strict=True):
             getattr(axes, f"set_{axis}label")(name)
         if named:
@@ -109,8 +110,7 @@ def side_by_side(
             _draw(axes, *_drawn(points, labels), groups)
             if number == 0:
                 _show(axes, points, labels, groups, thumbnails)
-            if len(groups) <= NAMED_CLASSES:
-                _name_classes(axes, points, labels, groups, least=1)
+            _name_classes(axes, points, labels, groups, least=1)
     return figure
 
 
@@ -256,7 +256,7 @@ def _name_classes(
             ha="center",
             va="center",
             parse_math=False,
-            fontsize=11 if len(named) <= 12 else 8,
+            fontsize=11 if len(named) <= 12 else 8 if len(named) <= NAMED_CLASSES else 6,
             fontweight="bold",
             color=tuple(0.62 * color),
             path_effects=halo,

@@ -9,7 +9,7 @@ import numpy as np
 
 from aetool.analysis.anomaly import FALSE_ALARMS, threshold
 from aetool.analysis.detectors import COMBINED, FITTED, PARTS, Detector, combine_apart
-from aetool.analysis.normals import TEXTURES, Normals, bank_pictures, fit
+from aetool.analysis.normals import TEXTURES, Normals, bank_pictures, fit, gaussians_for
 from aetool.analysis.texture import texture
 from aetool.errors import Failure, UsageError
 from aetool.images.augment import augment
@@ -123,11 +123,13 @@ def calibrate_in_folds(
     fold = _folds(sample, seed)
     names = (*available(checkpoint), *FITTED)
     limits = _limits(checkpoint)
-    detectors = [
-        Detector(fit(sample.normals(fold != k), seed), names, limits) for k in range(FOLDS)
-    ]
+    parts = [sample.normals(fold != k) for k in range(FOLDS)]
+    # As many Gaussians for all as for the least part: more of them follow their pictures closer
+    # than those did that the scores are of, and find new ones odder.
+    gaussians = gaussians_for(min(len(part.latents) for part in parts))
+    detectors = [Detector(fit(part, seed, gaussians=gaussians), names, limits) for part in parts]
     measured = _measure_all(normals, lambda number: detectors[fold[number]])
-    arrays = fit(sample.normals(np.full(sample.count, True)), seed)
+    arrays = fit(sample.normals(np.full(sample.count, True)), seed, gaussians=gaussians)
     _record(checkpoint, precision, arrays, measured)
 
 
