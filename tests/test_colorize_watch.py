@@ -19,6 +19,8 @@ from aetool.images.chroma import join
 from aetool.inference.engine import Engine
 from aetool.storage.atomic import locked
 
+BLUE = ORANGE[::-1]
+
 
 @pytest.fixture(scope="module")
 def colorizer(tmp_path_factory) -> Path:
@@ -192,6 +194,31 @@ def test_one_network_serves_the_whole_watch(watch, tmp_path, monkeypatch):
 
     assert watch(events()).stderr.count("1 picture coloured") == 3
     assert len(made) == 1
+
+
+def test_what_comes_after_a_new_model_is_coloured_by_it(watch, colorizer, tmp_path):
+    blue = write_colorizer(tmp_path / "blue.h5", bias=np.log(BLUE / (1 - BLUE)), output=RGB_OUTPUT)
+    before, new = colorizer.read_bytes(), blue.read_bytes()
+
+    def events():
+        picture(tmp_path / "in" / "a.png")
+        yield
+        yield
+        yield
+        os.utime(blue, (1.1e9, 1.1e9))
+        blue.replace(colorizer)
+        picture(tmp_path / "in" / "b.png")
+        yield
+        yield
+
+    try:
+        watch(events())
+        assert colorizer.read_bytes() == new
+    finally:
+        colorizer.write_bytes(before)
+    for name, warm in (("a.png", True), ("b.png", False)):
+        red, _, last = np.asarray(Image.open(tmp_path / "out" / name))[0, 0]
+        assert (red > last) == warm
 
 
 def test_a_folder_that_vanishes_is_waited_for(watch, tmp_path):

@@ -17,7 +17,7 @@ from aetool.storage.checkpoint import read_checkpoint
 from aetool.tasks.colorize import ColorizeResult, Colouring, Done, factor
 from aetool.tasks.colors import Decoder, shipped_checkpoint
 from aetool.tasks.encode import note_pages
-from aetool.tasks.outputs import STDOUT, holding, plan
+from aetool.tasks.outputs import STDOUT, Target, holding, modified, plan
 
 INTERVAL = 2.0
 LONGEST_INTERVAL = 86_400.0
@@ -76,14 +76,13 @@ def colorize_arrivals(
         raise UsageError(f"--interval {interval:g} is not between 0 and a day of seconds")
     strength = factor(saturation, vivid)
     path = checkpoint or shipped_checkpoint()
-    stored = read_checkpoint(path)
-    decoder = Decoder(path, stored, render_size)
-    arrivals = Arrivals(Path(source), out)
-    with holding(out) as target:
-        work = Colouring(
-            arrivals.look().source,
+
+    def colouring(pictures: Source, target: Target) -> Colouring:
+        stored = read_checkpoint(path)
+        return Colouring(
+            pictures,
             stored,
-            decoder,
+            Decoder(path, stored, render_size),
             target,
             keep_truth=False,
             saturation=strength,
@@ -93,7 +92,12 @@ def colorize_arrivals(
             precision=Here().resolve(precision, stored.metadata),
             max_pixels=max_pixels,
         )
-        painter = _Painter(work, path, rounds, note, complain)
+
+    Decoder(path, read_checkpoint(path), render_size)  # refused before OUT is made
+    arrivals = Arrivals(Path(source), out)
+    with holding(out) as target:
+        model = modified(path)
+        painter = _Painter(colouring(arrivals.look().source, target), path, rounds, note, complain)
         note(f"watching {source}")
         missing = False
         pause = interval
@@ -110,6 +114,9 @@ def colorize_arrivals(
                     continue
                 missing = False
                 pause = max(interval, (LEISURE - 1) * (monotonic() - began))
+                if modified(path) not in (0, model):
+                    model = modified(path)
+                    painter.take_up(colouring(arrived.source, target))
                 painter.colour(arrived.source, arrived.new, overwrite, since)
                 painter.colour(arrived.source, arrived.changed, True, since)
         except KeyboardInterrupt as stop:
@@ -145,6 +152,10 @@ class _Painter:
     @property
     def pictures(self) -> Source:
         return self._work.pictures
+
+    def take_up(self, work: Colouring) -> None:
+        """Go on with the network of another model."""
+        self._work, self._engine = work, None
 
     def colour(self, source: Source, indices: list[int], overwrite: bool, since: int) -> None:
         """Colour some pictures of a source, those left out that have newer results.

@@ -277,7 +277,7 @@ def plan(
 ) -> Results:
     """What is left to do of a source; arguments as `planned`."""
     empty = Results(source, target, [], 0, [])
-    reference = _modified(checkpoint) if checkpoint else 0
+    reference = modified(checkpoint) if checkpoint else 0
     shared = _array_time(source)
     todo, skipped, failures = [], 0, []
     names, clash = named(source)
@@ -294,14 +294,14 @@ def plan(
             continue
         path = source.path(i)
         result = empty.path(i)
-        newest_input = max(reference, (shared or 0) if path is None else _modified(path))
+        newest_input = max(reference, (shared or 0) if path is None else modified(path))
         if result is not None and inputs.holds(result):
             what = "it" if path and path.samefile(result) else "a picture that is read"
             failures.append(Failure(source.name(i), f"its result would replace {what}"))
         elif beside is not None and inputs.holds(beside / names[position]):
             why = "its strip would replace a picture that is read"
             failures.append(Failure(source.name(i), why))
-        elif not overwrite and _modified(result) > newest_input and _has(beside, names[position]):
+        elif not overwrite and modified(result) > newest_input and _has(beside, names[position]):
             skipped += 1
         else:
             todo.append(i)
@@ -374,7 +374,7 @@ def _has(folder: Path | None, name: str) -> bool:
     return folder is None or (folder / name).exists()
 
 
-def _modified(path: Path) -> int:
+def modified(path: Path) -> int:
     """Modification time in nanoseconds, 0 where no file can be seen."""
     try:
         status = path.stat()
@@ -388,4 +388,4 @@ def _array_time(source: Source) -> int | None:
 
     0 stands for a data set by name.
     """
-    return None if source.piped else max(map(_modified, source.files), default=0)
+    return None if source.piped else max(map(modified, source.files), default=0)
