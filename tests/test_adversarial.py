@@ -15,7 +15,7 @@ from aetool.models import patchgan
 from aetool.models.build import build_model
 from aetool.storage.checkpoint import read_checkpoint
 from aetool.tasks.plan import make_plan
-from aetool.tasks.train import data_digest, running_path, train_model
+from aetool.tasks.train import Listeners, data_digest, running_path, train_model
 from aetool.tasks.training_data import load_data, make_pair
 from aetool.training.adversarial import Adversarial
 from aetool.training.losses import mae
@@ -144,7 +144,7 @@ def test_a_translator_describes_itself(tmp_path, halves):
 def test_a_half_a_source_and_edges_give_the_pairs_they_name(tmp_path, halves):
     def pairs(source, learnt):
         others = {str(left): open_source(str(left))} if learnt.target == str(left) else {}
-        data = load_data(open_source(str(source)), others, learnt, 10**9, None)
+        data = load_data(open_source(str(source)), others, learnt, 10**9, Listeners())
         pair = make_pair(learnt, {"channels": data.channels})
         return pair(data.pictures.take(np.arange(len(data.pictures))))
 

@@ -6,7 +6,7 @@ from itertools import chain
 import numpy as np
 import pytest
 
-from aetool.errors import SourceError, TrainingError
+from aetool.errors import SourceError
 from aetool.images.color import ab_bins, lab_to_rgb
 from aetool.images.source import open_source
 from aetool.training import pictures as pictures_module
@@ -69,10 +69,10 @@ def test_an_error_while_making_a_batch_reaches_the_loop(numbered):
         list(batches.epoch(0))
 
 
-def test_no_readable_picture_is_one_line(tmp_path):
+def test_pictures_that_cannot_be_read_are_left_out(tmp_path):
     (tmp_path / "a.png").write_bytes(b"nothing")
-    with pytest.raises(TrainingError, match="no picture"):
-        Pictures(open_source(str(tmp_path)), (4, 4), 1)
+    pictures = Pictures(open_source(str(tmp_path)), (4, 4), 1)
+    assert not len(pictures) and [failure.path for failure in pictures.failed] == ["a.png"]
 
 
 def test_colorize_targets():

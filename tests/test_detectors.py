@@ -128,6 +128,15 @@ def test_what_is_kept_is_bounded(monkeypatch):
     assert arrays["patch/bank"].shape == (4, 3, 10, 6)
 
 
+@pytest.mark.filterwarnings("error")
+def test_equal_normals_are_fitted_without_a_remark():
+    latents = np.tile(np.arange(12, dtype=np.float32), (100, 1))
+    rng = np.random.default_rng(0)
+    _, patches = features(rng, 100)
+    textures = np.stack([texture(picture) for picture in pictures(rng, 9)])
+    assert len(fit(Normals(latents, patches, textures))["gmm/weights"]) == 5
+
+
 def test_one_normal_picture_is_enough_to_go_on_with():
     rng = np.random.default_rng(8)
     latents, patches = features(rng, 1)

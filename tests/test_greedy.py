@@ -123,6 +123,14 @@ def whole(tmp_path_factory):
     return path
 
 
+def test_stages_that_had_not_begun_when_it_was_interrupted_begin_with_what_was_given(tmp_path):
+    given, uncut, cut = (tmp_path / f"{name}.h5" for name in ("given", "uncut", "cut"))
+    train_model("sklearn:digits", given, plan(epochs=0, seed=7))
+    train_model("sklearn:digits", uncut, plan(), init=given)
+    train_in_pieces("sklearn:digits", cut, plan(), 1, init=given)
+    assert_same_training(uncut, cut)
+
+
 def test_more_epochs_are_the_whole_models(tmp_path, whole):
     for file in (whole, running_path(whole)):
         (tmp_path / file.name).write_bytes(file.read_bytes())
@@ -135,10 +143,12 @@ def test_more_epochs_are_the_whole_models(tmp_path, whole):
 def test_stages_that_follow_from_the_epochs_do_not_grow_with_them(tmp_path):
     output = tmp_path / "m.h5"
     train_model("sklearn:digits", output, plan(epochs=1, stages=None))
-    result = train_model("sklearn:digits", output, plan(epochs=2, stages=None), resume=True)
-    assert result.epochs == 1 + 1 + 2
+    for epochs in (2, 2, 3):
+        longer = plan(epochs=epochs, stages=None)
+        result = train_model("sklearn:digits", output, longer, resume=True)
+        assert result.epochs == 1 + 1 + epochs
     with pytest.raises(TrainingError, match="stages"):
-        train_model("sklearn:digits", output, plan(epochs=2, stages=(3,)), resume=True)
+        train_model("sklearn:digits", output, plan(epochs=4, stages=(3,)), resume=True)
 
 
 def test_stages_are_checked_and_filled_in():

@@ -135,5 +135,5 @@ def test_wrong_words_suggest_the_right_ones():
         build_model({"name": "unet", "depth": 3})
     with pytest.raises(UsageError, match="levels outside"):
         build_model({**SMALL["unet"], "skips": (7,)})
-    with pytest.raises(UsageError, match="output stride"):
+    with pytest.raises(UsageError, match="output_stride 3 is not stem_stride 1 times"):
         build_model({**SMALL["unet"], "output_stride": 3})

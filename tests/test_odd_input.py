@@ -122,7 +122,7 @@ def test_splits_of_one_file_are_shown_together(aetool, tmp_path, monkeypatch):
     assert len(os.listdir("sheets")) == 2
 
 
-@pytest.mark.parametrize("setting", ["widths=,", "widths=2,4", "stem_stride=0"])
+@pytest.mark.parametrize("setting", ["widths=,", "widths=2,4", "stem_stride=0", "stem_stride=2"])
 def test_arguments_that_build_no_model_are_refused(aetool, tmp_path, setting):
     family = "unet" if setting.startswith("stem") else "conv-vae"
     words = ("--model", family, "--set", setting, "--epochs", "0", "-o", tmp_path / "m.h5")

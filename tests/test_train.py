@@ -386,11 +386,14 @@ def test_an_untrained_model_can_be_trained_on(tmp_path):
     assert train_model("sklearn:digits", output, tiny(epochs=1), resume=True).epochs == 1
 
 
-def test_previews_inside_the_source_are_no_pictures(tmp_path, photos):
-    folder = shutil.copytree(photos, tmp_path / "photos")
-    plan = tiny(epochs=1, size=(16, 16))
+@pytest.mark.parametrize("place", ["photos", "measured"])
+def test_previews_inside_a_source_are_no_pictures(tmp_path, photos, place):
+    for name in ("photos", "measured"):
+        shutil.copytree(photos, tmp_path / name)
+    plan = tiny(epochs=1, size=(16, 16), validation=str(tmp_path / "measured"))
+    preview = tmp_path / place / "preview"
     for _ in range(2):
-        train_model(str(folder), tmp_path / "m.h5", plan, resume=True, preview=folder / "preview")
+        train_model(str(tmp_path / "photos"), tmp_path / "m.h5", plan, resume=True, preview=preview)
 
 
 def test_option_texts():

@@ -48,7 +48,7 @@ PLANS = {
     "no half": {"recipe": "colorizer", "half": False, "arguments": {"widths": (4,)}},
     "other model": {"recipe": "mnist-ae", "model": "unet-small", "arguments": {"bottleneck": 0}},
     "skips": {"model": "unet", "task": "colorize", "arguments": {"skips": (1, 3), "middle": 4}},
-    "no skips": {"model": "unet", "arguments": {"skips": (), "stem_stride": 2}},
+    "no skips": {"model": "unet", "arguments": {"skips": (), "middle": 32}},
     "strides": {
         "model": "unet", "task": "colorize", "loss": "ab-huber", "arguments": {"output_stride": 2}
     },

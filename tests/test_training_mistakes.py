@@ -8,10 +8,11 @@ import pytest
 from interrupted import assert_same_training
 from PIL import Image
 
-from aetool.errors import Interrupted, OutputError, TrainingError
+from aetool.errors import Interrupted, OutputError, TrainingError, UsageError
+from aetool.images.source import open_source
 from aetool.storage.checkpoint import read_checkpoint
 from aetool.tasks.plan import make_plan
-from aetool.tasks.train import Listeners, train_model
+from aetool.tasks.train import Listeners, split, train_model
 
 
 def tiny(**options):
@@ -67,7 +68,12 @@ def test_a_picture_that_can_no_longer_be_read_is_noticed(tmp_path):
         (("--resume", "--overwrite"), "exclude each other"),
         (("--log", "-"), "a table written anew after each epoch cannot go to standard output"),
         (("--plot", "photos/curves.png"), "--plot lies inside SOURCE"),
+        (("--validation", "photos/b", "--plot", "photos/b/c.png"), "--plot lies inside SOURCE"),
+        (("--validation", "other", "--plot", "other/c.png"), "--plot lies inside"),
         (("--init", "nowhere.h5"), "nowhere.h5"),
+        (("--set", "channels=1.0"), "channels=1.0 is no whole number"),
+        (("--task", "colorize", "--model", "unet", "--set", "channels=3"), "not to be set: grey"),
+        (("--edges", "--model", "pix2pix", "--set", "channels=3"), "not to be set: edges"),
         (("--set", "width=3"), "takes no width"),
         (("--model", "vgg-classifier-ae", "--only", "a"), "leaves no second class"),
     ],
@@ -75,6 +81,7 @@ def test_a_picture_that_can_no_longer_be_read_is_noticed(tmp_path):
 def test_a_mistake_is_one_line_and_decodes_nothing(aetool, tmp_path, monkeypatch, options, said):
     pictures(tmp_path / "photos" / "a", 2)
     pictures(tmp_path / "photos" / "b", 2)
+    pictures(tmp_path / "other", 2)
     monkeypatch.chdir(tmp_path)
     monkeypatch.setattr("aetool.training.pictures.Pictures._decode_all", lambda *_: pytest.fail())
     done = aetool("train", "photos", "-o", "m.h5", "--epochs", 1, *options)
@@ -116,6 +123,30 @@ def test_one_class_with_targets_and_pictures_to_measure_on(tmp_path):
     assert (result.read, result.failed) == (8, ())
 
 
+def test_rows_to_measure_on_are_not_paired_with_the_targets_of_others(tmp_path):
+    for name in ("in", "out", "measured"):
+        np.save(tmp_path / f"{name}.npy", np.zeros((6, 16, 16), np.uint8))
+    plan = make_plan(
+        model="pix2pix", target=str(tmp_path / "out.npy"), epochs=0, size=(16, 16),
+        validation=str(tmp_path / "measured.npy"), arguments={"width": 2},
+    )  # fmt: skip
+    with pytest.raises(UsageError, match="other pictures have other targets"):
+        train_model(str(tmp_path / "in.npy"), tmp_path / "m.h5", plan)
+
+
+def test_pictures_held_out_that_cannot_be_read_stop_no_training(tmp_path):
+    folder = pictures(tmp_path / "photos", 10)
+    (held_out,) = [split(open_source(str(folder)), 0.1, (), 0)[1].name(0)]
+    (folder / held_out).write_bytes(b"damaged")
+    notes = []
+    result = train_model(
+        str(folder), tmp_path / "m.h5", tiny(only=()), listeners=Listeners(note=notes.append)
+    )
+    assert result.read == 9 and [failure.path for failure in result.failed] == [held_out]
+    assert "val_loss" not in result.metrics
+    assert notes == ["none of the pictures held out can be read: there is no validation"]
+
+
 def test_pages_beyond_the_first_are_told_of(tmp_path):
     folder = pictures(tmp_path / "scans", 3)
     page = Image.fromarray(np.zeros((8, 8), np.uint8))
@@ -151,3 +182,14 @@ def test_a_signal_between_epochs_names_the_one_that_is_done(tmp_path):
     listeners = Listeners(epoch=lambda *_: os.kill(os.getpid(), signal.SIGTERM))
     with pytest.raises(Interrupted, match="stopped after epoch 1 of 3"):
         train_model("sklearn:digits", tmp_path / "m.h5", tiny(epochs=3), listeners=listeners)
+
+
+def test_what_goes_on_after_an_interruption_is_a_command_that_does(tmp_path):
+    listeners = Listeners(epoch=lambda *_: os.kill(os.getpid(), signal.SIGTERM))
+    for overwrite, said in ((False, "with --resume goes"), (True, "in place of --overwrite goes")):
+        with pytest.raises(Interrupted) as caught:
+            train_model(
+                "sklearn:digits", tmp_path / "m.h5", tiny(epochs=3), overwrite=overwrite,
+                listeners=listeners,
+            )  # fmt: skip
+        assert said in caught.value.hint

@@ -135,13 +135,22 @@ def _fit(
     rows: np.ndarray, k: int, rng: np.random.Generator, least: float, **start
 ) -> "GaussianMixture":
     # Imported where it is needed: a second, which clusters found before do without.
-    from sklearn.exceptions import ConvergenceWarning
     from sklearn.mixture import GaussianMixture
 
     floor = least * float(rows.var(axis=0).mean()) + 1e-12
     state = int(rng.integers(2**31))
     model = GaussianMixture(k, reg_covar=floor, max_iter=MAX_PASSES, random_state=state, **start)
+    return fit_quietly(model, rows)
+
+
+def fit_quietly(model: "GaussianMixture", rows: np.ndarray) -> "GaussianMixture":
+    """Fit a mixture without scikit-learn's remarks on standard error.
+
+    Fewer different rows than Gaussians leave some empty, as the results show; and a fit that ends
+    after its last pass is one.
+    """
+    from sklearn.exceptions import ConvergenceWarning
+
     with warnings.catch_warnings():
-        # Fewer different rows than clusters leave some empty, as the table shows.
         warnings.simplefilter("ignore", ConvergenceWarning)
         return model.fit(rows)

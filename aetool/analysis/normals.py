@@ -7,6 +7,7 @@ from sklearn.covariance import ledoit_wolf
 from sklearn.mixture import GaussianMixture
 
 from aetool.analysis.detectors import whiten
+from aetool.analysis.mixture import fit_quietly
 
 # Bounds on what is kept: it is stored with the model.
 LATENT_AXES = 256
@@ -88,9 +89,10 @@ def _fit_latents(latents: np.ndarray, seed: int, gaussians: int | None) -> dict[
     white = np.stack([whiten(row, arrays) for row in latents.astype(np.float32)])
     rng = np.random.default_rng(seed)
     kept = np.sort(rng.permutation(len(white))[:LATENT_ROWS])
-    mixture = GaussianMixture(
-        gaussians or gaussians_for(len(white)), reg_covar=FLOOR, random_state=seed
-    ).fit(white[kept, :MIXTURE_AXES])
+    count = gaussians or gaussians_for(len(white))
+    mixture = fit_quietly(
+        GaussianMixture(count, reg_covar=FLOOR, random_state=seed), white[kept, :MIXTURE_AXES]
+    )
     return {
         **arrays,
         "knn/bank": white[kept].astype(np.float16),

@@ -41,6 +41,8 @@ def complete(spec: Mapping) -> dict:
             values[name] = tuple(value)
         elif isinstance(parameters[name].default, tuple) and isinstance(value, int | float):
             values[name] = (value,)
+        elif isinstance(parameters[name].default, int) and isinstance(value, float):
+            raise UsageError(f"{name}={value} is no whole number")
     return {"name": spec["name"], **values}
 
 

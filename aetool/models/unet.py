@@ -45,11 +45,14 @@ def build(
     """
     depth = len(widths)
     skips = tuple(range(1, depth + 1)) if skips is None else skips
-    top = (output_stride // stem_stride).bit_length()  # the decoder's last level
+    top = (output_stride // max(1, stem_stride)).bit_length()  # the decoder's last level
     if not set(skips) <= set(range(1, depth + 1)):
         raise ValueError(f"skips {skips} name levels outside 1 to {depth}")
-    if stem_stride * 2 ** (top - 1) != output_stride or top > depth + 1:
-        raise ValueError(f"output stride {output_stride} does not fit stem stride {stem_stride}")
+    if not 1 <= top <= depth + 1 or stem_stride * 2 ** (top - 1) != output_stride:
+        raise ValueError(
+            f"output_stride {output_stride} is not stem_stride {stem_stride} times 1, 2, 4 and so "
+            f"on up to {2**depth}"
+        )
     unit = stem_stride * 2**depth
     padding = [(-side) % unit for side in size]
 

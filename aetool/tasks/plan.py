@@ -118,7 +118,7 @@ def make_plan(*, recipe: str | None = None, arguments: Mapping | None = None, **
         raise UsageError(
             f"{name} does not learn to {task}", f"its tasks: {', '.join(chosen.tasks)}"
         )
-    _check_arguments(arguments or {}, task)
+    _check_arguments(arguments or {}, task, bool(values.get("edges")))
     values.setdefault("loss", chosen.loss[task])
     values = _tuples(values)
     values["loss_weights"] = _loss_weights(chosen, weights)
@@ -189,7 +189,9 @@ def _check_task(task: str, settings: Settings, rest: Mapping) -> None:
         raise UsageError(f"loss {settings.loss} needs --task colorize, not {task}")
 
 
-def _check_arguments(arguments: Mapping, task: str) -> None:
+def _check_arguments(arguments: Mapping, task: str, edges: bool) -> None:
+    if "channels" in arguments and (edges or task == "colorize"):
+        raise UsageError(f"channels is not to be set: {'edges' if edges else 'grey'} have one")
     for name, instead in _NOT_FREE.items():
         if name in arguments and not (name == "outputs" and task == "translate"):
             raise UsageError(f"{name} is not to be set: {instead}")
@@ -267,11 +269,13 @@ def difference(before: Mapping, after: Mapping) -> str | None:
 def continued(plan: Plan, before: Mapping) -> Plan:
     """The plan of a training that goes on with more `--epochs` than in its options `before`.
 
-    Stages that were as long as the whole model's training stay so: they are over.
+    Stages as long as the whole model's training are those that nobody gave: they stay what they
+    were when the training began.
     """
     settings, stages = plan.settings, tuple(before.get("stages") or ())
-    followed = set(stages) == {before.get("epochs")} and set(settings.stages) == {settings.epochs}
-    if not followed or len(stages) != len(settings.stages):
+    not_given = set(settings.stages) == {settings.epochs}
+    alike = len(set(stages)) == 1 and len(stages) == len(settings.stages)
+    if not (not_given and alike and stages[0] <= settings.epochs):
         return plan
     return replace(plan, settings=replace(settings, stages=stages))
 

@@ -118,7 +118,8 @@ def train_model(
         raise OutputError(f"cannot write {output}: it is a folder", "name a file in it")
     outputs = (output, plot, log)
     check_outputs(outputs, (source, *_others(plan)), models=(output,))
-    check_drawing(plot, "--plot", source)
+    for each in (source, *_others(plan)):
+        check_drawing(plot, "--plot", each)
     if plot is not None:
         from aetool.plots.style import check_figure_path  # matplotlib, only where it is wanted
 
@@ -144,7 +145,7 @@ def train_model(
             plan = continued(plan, described["training"]["options"])
         pictures = open_source(source, exclude=preview)
         # Opened once: a list that comes through a pipe cannot be read again.
-        others = {text: open_source(text) for text in _others(plan)}
+        others = {text: open_source(text, exclude=preview) for text in _others(plan)}
         if any(path is not None and path.exists() for path in outputs):
             check_outputs(outputs, (pictures, *others.values()), models=(output,))
         options = {**plan.options(), "init": str(init) if init else None}
@@ -182,6 +183,7 @@ def train_model(
             before,
             listeners,
             team,
+            overwrite,
         )
         return run.execute(preview, plot, log, tensorboard)
 

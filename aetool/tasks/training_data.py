@@ -5,14 +5,14 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from aetool.errors import ImageError, TrainingError, UsageError
+from aetool.errors import Failure, ImageError, TrainingError, UsageError
 from aetool.images.augment import stored_size
 from aetool.images.color import AB_SCALE
 from aetool.images.pairs import SIDES
 from aetool.images.source import Source
 from aetool.models.specs import family
 from aetool.tasks.plan import AB_LOSSES, Plan
-from aetool.tasks.train import Progress, split
+from aetool.tasks.train import Listeners, split
 from aetool.training.pairs import (
     AbPair,
     ClassifyPair,
@@ -39,6 +39,7 @@ class TrainingData:
         channels: of the network's input.
         outputs: channels of the picture it gives.
         classes: names of the labels, as far as any were asked for or are there.
+        failed: the pictures left out, of both sets.
     """
 
     pictures: Pictures
@@ -47,6 +48,7 @@ class TrainingData:
     channels: int
     outputs: int
     classes: tuple[str, ...]
+    failed: tuple[Failure, ...]
 
     @property
     def sets(self) -> tuple[Pictures, ...]:
@@ -58,7 +60,7 @@ def load_data(
     others: Mapping[str, Source],
     plan: Plan,
     max_pixels: int,
-    progress: Progress | None,
+    listeners: Listeners,
 ) -> TrainingData:
     """Split, pair, and decode.
 
@@ -67,10 +69,11 @@ def load_data(
         others: {as the plan has it: opened}, those of targets and validation from elsewhere.
         plan: what is to be learnt.
         max_pixels: refuse larger pictures.
-        progress: called with (pictures decoded, pictures).
+        listeners: told of pictures decoded, and when none can be held out.
 
     Raises:
         SourceError: when pictures and targets do not go together.
+        UsageError: for arguments that contradict one another.
         TrainingError: when nothing is left to learn from.
     """
     learnt, held_out = split(source, plan.held_out_fraction or 0.0, plan.only, plan.settings.seed)
@@ -78,6 +81,11 @@ def load_data(
     if plan.held_out_fraction is None:
         elsewhere = others[plan.validation]
         held_out, _ = split(elsewhere, 0.0, plan.only, 0)
+        if plan.target in others and None in (elsewhere.path(0), others[plan.target].path(0)):
+            raise UsageError(
+                "rows of arrays are paired by their order: other pictures have other targets",
+                "give a share of SOURCE for --validation",
+            )
         held_out_pairing = _pairing(plan, elsewhere, others)
     size, channels, outputs = _shape(plan, learnt, pairing, max_pixels)
     classes = plan.only or source.class_names
@@ -98,18 +106,29 @@ def load_data(
             (channels, outputs) if pairing else outputs,
             how=plan.fit,
             max_pixels=max_pixels,
-            progress=progress,
+            progress=listeners.decoding,
             pairing=pairing,
             classes=classes if plan.task == "classify" else (),
         )
 
-    return TrainingData(
-        pictures(learnt, plan.settings.augment, pairing),
-        pictures(held_out, (), held_out_pairing) if held_out is not None else None,
-        size,
-        channels,
-        outputs,
-        classes,
+    chosen, measured = pictures(learnt, plan.settings.augment, pairing), None
+    failed = tuple(chosen.failed)
+    if held_out is not None:
+        measured = pictures(held_out, (), held_out_pairing)
+        failed += tuple(measured.failed)
+    if not len(chosen) or (plan.held_out_fraction is None and not len(measured)):
+        raise _nothing_readable(measured if len(chosen) else chosen)
+    if measured is not None and not len(measured):
+        listeners.note("none of the pictures held out can be read: there is no validation")
+        measured = None
+    return TrainingData(chosen, measured, size, channels, outputs, classes, failed)
+
+
+def _nothing_readable(pictures: Pictures) -> TrainingError:
+    failed = pictures.failed
+    return TrainingError(
+        f"no picture in {pictures.source.root} can be read",
+        f"{failed[0].path}: {failed[0].reason}" if failed else None,
     )
 
 

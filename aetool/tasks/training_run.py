@@ -74,9 +74,11 @@ class TrainingRun:
         before: Checkpoint | None,
         listeners: Listeners,
         team: Team | None = None,
+        overwrite: bool = False,
     ):
         self.started = time.monotonic()
         self.saved = ""  # what of the training is in MODEL.h5.train
+        self.resume = "--resume in place of --overwrite" if overwrite else "--resume"
         self.source_text = source_text
         self.output, self.plan = output, plan
         self.options, self.digest, self.before = options, digest, before
@@ -97,7 +99,7 @@ class TrainingRun:
             read_checkpoint(init, weights=False)
         keras.utils.set_random_seed(settings.seed)
 
-        self.data = load_data(source, others, plan, max_pixels, listeners.decoding)
+        self.data = load_data(source, others, plan, max_pixels, listeners)
         note_pages(listeners.note, [i for part in self.data.sets for i in part.several_pages])
         self.spec = self._specification()
         self.pair = make_pair(plan, self.spec)
@@ -163,7 +165,10 @@ class TrainingRun:
                 "make the same ones readable, or begin again with --overwrite",
             )
         self.state, learner = unpack(before.training)
-        set_weights(self.learner.model, before.weights)
+        if self.options["init"]:
+            self.learner.start_from(before.weights)  # so do the stages that have not begun
+        else:
+            set_weights(self.learner.model, before.weights)
         self.learner.load_state(learner)
         if self.state.step:
             # TensorFlow compiles for the size of the first batch it meets, and again, for any size,
@@ -224,12 +229,11 @@ class TrainingRun:
         except OutputError as error:
             raise OutputError(error.message, self._make_room()) from error
         if stopped:
-            epoch = self.state.epoch
+            epoch, total = self.state.epoch, self.settings.total_epochs
             where = f"in epoch {epoch + 1}" if self.state.step else f"after epoch {epoch}"
             raise Interrupted(
-                f"stopped {where} of {self.settings.total_epochs}; "
-                f"saved in {running_path(self.output)}",
-                "the same command with --resume goes on from there",
+                f"stopped {where} of {total}; saved in {running_path(self.output)}",
+                f"the same command with {self.resume} goes on from there",
                 signal_number=stopped,
             )
         if self.state.best_weights is not None:
@@ -258,7 +262,7 @@ class TrainingRun:
             epochs=self.state.epoch,
             metrics=metadata["metrics"],
             read=sum(map(len, self.data.sets)),
-            failed=tuple(failure for part in self.data.sets for failure in part.failed),
+            failed=self.data.failed,
             seconds=time.monotonic() - self.started,
         )
 
@@ -338,7 +342,7 @@ class TrainingRun:
 
     def _make_room(self) -> str:
         if kept := self._kept():
-            return f"{kept}; when that is put right, the same command with --resume goes on"
+            return f"{kept}; when that is put right, the same command with {self.resume} goes on"
         return "make room, or name another output"
 
     def _learn_otherwise(self) -> str:

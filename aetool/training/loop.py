@@ -71,6 +71,7 @@ def run(
             if hooks.stop():
                 _check_weights(learner, where)
                 return _put_away(state, started, hooks)
+        _check_weights(learner, f"epoch {state.epoch + 1}")
         prefix = f"stage{phase.stage}_" if phase.stage else ""
         means = {f"{prefix}{name}": value for name, value in state.means.values().items()}
         if validation is not None:
@@ -83,7 +84,6 @@ def run(
                     return _put_away(state, started, hooks)
             _check_values(held_out.values(), f"the validation of epoch {state.epoch + 1}")
             means |= {f"val_{prefix}{name}": value for name, value in held_out.values().items()}
-        _check_weights(learner, f"epoch {state.epoch + 1}")
         for name, value in means.items():
             state.history.setdefault(name, []).append(value)
         seconds = time.monotonic() - started

@@ -7,7 +7,7 @@ from concurrent.futures import ThreadPoolExecutor
 
 import numpy as np
 
-from aetool.errors import Failure, ImageError, SourceError, TrainingError
+from aetool.errors import Failure, ImageError, SourceError
 from aetool.images.decode import fit
 from aetool.images.source import Source
 from aetool.training.targets import Pairing
@@ -34,9 +34,6 @@ class Pictures:
         checksum: of which pictures of the source were readable.
         several_pages: numbers of the pictures with more than the one page that is learnt from.
         labels: int32 (n,), -1 where unknown; indices into `classes`, or the source's own.
-
-    Raises:
-        TrainingError: when no picture is readable.
     """
 
     def __init__(
@@ -62,11 +59,6 @@ class Pictures:
         self.failed: list[Failure] = []
         self.several_pages: set[int] = set()
         self._rows = self._decode_all(progress)
-        if not len(self._rows):
-            raise TrainingError(
-                f"no picture in {source.root} can be read",
-                f"{self.failed[0].path}: {self.failed[0].reason}" if self.failed else None,
-            )
         self.checksum = zlib.crc32(self._rows.tobytes())
         self.labels = np.array([self._label(int(i)) for i in self._rows], np.int32)
 
