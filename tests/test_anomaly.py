@@ -130,6 +130,8 @@ def test_other_digits_stand_out(aetool, zeros_model, tmp_path):
     assert done.json["auroc"] > 0.8
     flagged = np.array([row["anomaly"] == "1" for row in rows])
     assert done.json["anomalies"] == flagged.sum() > 0
+    named = [row["path"] for row in rows if row["anomaly"] == "1"]
+    assert done.json["anomalous"] == named
     margin = scores - done.json["threshold"]
     clear = np.abs(margin) > 1e-6  # one held-out picture is the threshold itself
     np.testing.assert_array_equal(flagged[clear], margin[clear] > 0)
@@ -191,7 +193,10 @@ def test_a_rate_too_small_is_said_in_one_line(aetool, digits, zeros_model, tmp_p
     # The rate that goes without saying is no other.
     few = judge._threshold(np.arange(20.0), None, said.append)
     assert few == 19
-    assert "20 calibration scores cannot promise" in said[0]
+    assert "20 calibration scores cannot promise fewer false alarms than 0.048;" in said[0]
+    assert "aetool anomaly --calibrate" in said[0]
+    judge._threshold(np.arange(20.0), 0.048, said.append)
+    assert len(said) == 1  # what was named can be asked for
 
 
 def test_scores_do_not_replace_what_they_are_made_of(aetool, photos, zeros_model, tmp_path):

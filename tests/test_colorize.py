@@ -382,7 +382,10 @@ def test_a_sheet_shows_grey_above_colour_above_truth(colorizer, tmp_path):
     assert (np.ptp(levels(sheet)[: size[0] // 2], axis=-1) == 0).all()
     assert np.ptp(levels(sheet)[size[0] // 2 :], axis=-1).max() > 60
 
-    save(tmp_path / "in" / "1.png", orange(grey))
+    save(tmp_path / "in" / "1.png", orange(grey))  # one print in sepia is no truth
+    colorize_images(str(tmp_path / "in"), None, checkpoint=colorizer, grid=sheet)
+    assert levels(sheet).shape == size
+    save(tmp_path / "in" / "2.png", orange(grey))
     out = tmp_path / "out"
     result = colorize_images(str(tmp_path / "in"), out, checkpoint=colorizer, grid=sheet)
     assert (result.read, result.written) == (3, 3)
@@ -392,6 +395,12 @@ def test_a_sheet_shows_grey_above_colour_above_truth(colorizer, tmp_path):
     again = colorize_images(str(tmp_path / "in"), out, checkpoint=colorizer, grid=sheet)
     assert (again.read, again.written, again.skipped) == (0, 0, 3)
     assert sheet.read_bytes() == before
+
+    (tmp_path / "in" / "broken.png").write_bytes(b"nothing")
+    drawn = sheet.stat().st_mtime_ns
+    third = colorize_images(str(tmp_path / "in"), out, checkpoint=colorizer, grid=sheet)
+    assert (third.written, third.skipped, len(third.failed)) == (0, 3, 1)
+    assert sheet.stat().st_mtime_ns == drawn
 
 
 def test_one_picture_through_standard_input_and_output(aetool, colorizer):

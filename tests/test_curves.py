@@ -31,11 +31,16 @@ def best(axes) -> list[str]:
     return [text.get_text() for text in axes.texts]
 
 
-def test_the_best_validation_is_marked():
-    values = {"val_loss": [3.0, 1.5, 2.0], "val_psnr": [20.0, 30.0, 25.0]}
-    losses, ratios = curves(values).axes
+def test_the_epoch_with_the_best_loss_is_marked_in_all():
+    values = {
+        "val_loss": [3.0, 1.5, 2.0],
+        "val_divergence": [0.1, 0.4, 0.3],
+        "val_stage1_loss": [1],
+    }
+    losses, divergences, stage = curves(values).axes
     assert best(losses) == ["1.5"]
-    assert best(ratios) == ["30"]
+    assert best(divergences) == ["0.4"]
+    assert best(stage) == []
 
 
 def test_a_value_that_is_no_number_leaves_a_gap():

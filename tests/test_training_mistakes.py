@@ -147,15 +147,25 @@ def test_pictures_held_out_that_cannot_be_read_stop_no_training(tmp_path):
     assert notes == ["none of the pictures held out can be read: there is no validation"]
 
 
-def test_pages_beyond_the_first_are_told_of(tmp_path):
+@pytest.mark.parametrize(
+    ("count", "said"),
+    [
+        (1, "1 picture has several pages or frames; the first was taken: pages0.tif"),
+        (7, "7 pictures have several pages or frames; the first was taken: "
+            "pages0.tif, pages1.tif, pages2.tif, pages3.tif, pages4.tif, 2 more"),
+    ],
+)  # fmt: skip
+def test_pages_beyond_the_first_are_told_of(tmp_path, count, said):
     folder = pictures(tmp_path / "scans", 3)
     page = Image.fromarray(np.zeros((8, 8), np.uint8))
-    page.save(folder / "pages.tif", save_all=True, append_images=[page, page])
+    for number in range(count):
+        name = folder / f"pages{number}.tif"
+        page.save(name, save_all=True, append_images=[page, page])
     notes = []
     listeners = Listeners(note=notes.append)
     plan = tiny(only=(), epochs=0, validation="0")
     train_model(str(folder), tmp_path / "m.h5", plan, listeners=listeners)
-    assert notes == ["1 picture has several pages or frames; the first was taken"]
+    assert notes == [said]
 
 
 def test_a_finished_training_is_drawn_again(tmp_path):

@@ -206,7 +206,8 @@ def anomaly(
 
 
 def _summary(result) -> str:
-    line = f"{result.read} images scored in {result.seconds:.1f} s"
+    images = "1 image" if result.read == 1 else f"{result.read} images"
+    line = f"{images} scored in {result.seconds:.1f} s"
     if result.skipped:
         line += f", {result.skipped} were in the table"
     if result.anomalies is not None:

@@ -102,7 +102,7 @@ def _draw_histogram(
         axes.axvline(threshold, color="#262626", linewidth=1, linestyle="--", label="threshold")
     axes.set_xlabel(f"score ({score})")
     axes.set_ylabel("share of pictures")
-    axes.legend()
+    axes.legend(frameon=True, framealpha=0.9, edgecolor="none")  # the threshold may run behind it
 
 
 def _draw_curve(

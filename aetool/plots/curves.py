@@ -18,18 +18,6 @@ LOG_FACTOR = 8.0
 """A quantity that spans more than this goes on a logarithmic scale, if it is never 0 or less."""
 
 DOTTED_EPOCHS = 20
-LOWER_IS_BETTER = (
-    "loss",
-    "error",
-    "mse",
-    "mae",
-    "divergence",
-    "entropy",
-    "reconstruction",
-    "classification",
-    "adversarial",
-    "discriminator",
-)
 
 
 def draw_curves(path: Path, history: Mapping[str, np.ndarray]) -> None:
@@ -40,27 +28,34 @@ def draw_curves(path: Path, history: Mapping[str, np.ndarray]) -> None:
 def curves(history: Mapping[str, np.ndarray]) -> Figure:
     """Draw a training history, one panel a quantity, the loss first.
 
+    Marked in all is the epoch with the best validation loss: a term of the loss may be least where
+    the whole is not, as the divergence of a model that ignores its pictures is.
+
     Args:
         history: {name: (epochs,)}, at least one; "val_loss" is the validation of "loss". Values
             that are not finite leave a gap.
-
     """
     names = list(dict.fromkeys(name.removeprefix(VALIDATION) for name in history))
     names.sort(key=lambda name: name != "loss")
+    best = _best_epoch(history.get(VALIDATION + "loss"))
     columns = min(COLUMNS, len(names))
     rows = -(-len(names) // columns)
     with figure_style():
         figure = Figure(figsize=(4.2 * columns + 0.6, 3.0 * rows), layout="constrained")
         grid = figure.subplots(rows, columns, squeeze=False)
         for axes, name in zip(grid.flat, names, strict=False):
-            _draw(axes, name, history.get(name), history.get(VALIDATION + name))
+            _draw(axes, name, history.get(name), history.get(VALIDATION + name), best)
         for axes in grid.flat[len(names) :]:
             axes.remove()
     return figure
 
 
 def _draw(
-    axes: Axes, name: str, training: np.ndarray | None, validation: np.ndarray | None
+    axes: Axes,
+    name: str,
+    training: np.ndarray | None,
+    validation: np.ndarray | None,
+    best: int | None,
 ) -> None:
     lines = {"training": (training, TRAINING_COLOR), "validation": (validation, VALIDATION_COLOR)}
     lines = {
@@ -84,8 +79,7 @@ def _draw(
     axes.set_xlabel("epoch")
     axes.xaxis.set_major_locator(MaxNLocator(nbins=8, integer=True, min_n_ticks=1))
     axes.grid(True)
-    best = _best_epoch(name, validation)
-    if best is not None:
+    if best is not None and validation is not None and best < len(validation):
         value = float(validation[best])
         axes.plot(
             best + 1, value, "o", markersize=6, color="white", markeredgecolor=VALIDATION_COLOR
@@ -95,7 +89,7 @@ def _draw(
             (best + 1, value),
             xytext=(0, 7),
             textcoords="offset points",
-            ha="center",
+            ha="left" if best == 0 else "right" if best == len(validation) - 1 else "center",
             fontsize=8,
             color=VALIDATION_COLOR,
         )
@@ -103,10 +97,8 @@ def _draw(
         axes.legend()
 
 
-def _best_epoch(name: str, validation: np.ndarray | None) -> int | None:
-    """The epoch (from 0) with the best validation; None without one or with a single epoch."""
-    if validation is None or len(validation) < 2 or not np.isfinite(validation).any():
+def _best_epoch(losses: np.ndarray | None) -> int | None:
+    """The epoch (from 0) with the best validation loss; None without one or of a single epoch."""
+    if losses is None or len(losses) < 2 or not np.isfinite(losses).any():
         return None
-    if any(word in name for word in LOWER_IS_BETTER):
-        return int(np.nanargmin(np.where(np.isfinite(validation), validation, np.nan)))
-    return int(np.nanargmax(np.where(np.isfinite(validation), validation, np.nan)))
+    return int(np.nanargmin(np.where(np.isfinite(losses), losses, np.nan)))

@@ -31,6 +31,10 @@ THUMBNAIL_PIXELS = 48
 THUMBNAIL_CELLS = 14
 """Cells a side of the plane; the point nearest to the middle of each may show its picture."""
 
+PANEL_INCHES = 6.6
+PANEL_SHAPES = (0.45, 1.2)
+"""The least and the most height of a panel, in its width: points are scaled alike both ways."""
+
 LEGEND_ROWS = 24
 LEGEND_CLASSES = 95
 
@@ -97,7 +101,9 @@ def side_by_side(
         thumbnails: as in `scatter`; they are shown in the first panel.
     """
     with figure_style():
-        size = (6.6 * len(panels), 6.4)
+        across, up = np.ptp(points, axis=0) if len(points) else (1, 1)
+        height = PANEL_INCHES * float(np.clip(up / max(across, 1e-12), *PANEL_SHAPES))
+        size = (PANEL_INCHES * len(panels), height)
         figure = Figure(figsize=size, layout="constrained")
         every = figure.subplots(1, len(panels), squeeze=False)[0]
         for number, (axes, (title, labels, names)) in enumerate(zip(every, panels, strict=True)):
@@ -260,6 +266,7 @@ def _name_classes(
             fontweight="bold",
             color=tuple(0.62 * color),
             path_effects=halo,
+            zorder=4,  # over thumbnails
         )
 
 

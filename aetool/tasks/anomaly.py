@@ -44,6 +44,7 @@ class AnomalyResult:
         score: the score's name.
         threshold: scores above it are anomalies; None without one.
         anomalies: how many there are among those read; None without a threshold.
+        anomalous: which those are, in input order; None likewise.
         auroc: how well scores tell the labels that are normal from the others; None unless both
             occur.
         average_precision: the area under the precision-recall curve of the same; None likewise.
@@ -60,6 +61,7 @@ class AnomalyResult:
     score: str
     threshold: float | None
     anomalies: int | None
+    anomalous: list[str] | None
     auroc: float | None
     average_precision: float | None
     pixel_auroc: float | None
@@ -196,8 +198,11 @@ def score_images(
             write_report(report, tally, scored, odd)
         elif report:
             tell(f"no picture was scored, so {report} was not drawn")
-    note_pages(note, tally.several_pages)
+    note_pages(note, pictures, tally.several_pages)
     values, labelled = tally.values[scored], odd >= 0
+    found = judge.anomalous(values)
+    if found is not None:
+        found = [pictures.name(i) for i in scored[found]]
     return AnomalyResult(
         read=len(scored),
         written=len(scored),
@@ -206,7 +211,8 @@ def score_images(
         seconds=time.perf_counter() - started,
         score=judge.score,
         threshold=judge.threshold,
-        anomalies=judge.count(values),
+        anomalies=None if found is None else len(found),
+        anomalous=found,
         auroc=anomaly.auroc(values[labelled], odd[labelled] > 0),
         average_precision=anomaly.average_precision(values[labelled], odd[labelled] > 0),
         pixel_auroc=tally.pixels.auroc() if masks else None,
@@ -242,11 +248,12 @@ def calibrate_model(
     from aetool.tasks.calibration import calibrate_file
 
     started = time.perf_counter()
+    pictures = open_source(normals)
     if output.is_file() and container_kind(output) != "checkpoint":
         raise UsageError(f"{output} is no model, and a model would replace it", "name a new file")
     with locked(output):
         about, failures, pages = calibrate_file(
-            open_source(normals),
+            pictures,
             read_reconstructor(checkpoint),
             output,
             tile=tile,
@@ -255,7 +262,7 @@ def calibrate_model(
             max_pixels=max_pixels,
             progress=progress,
         )
-    note_pages(note, pages)
+    note_pages(note, pictures, pages)
     return CalibrateResult(
         read=about["count"],
         failed=failures,

@@ -172,7 +172,7 @@ def classify_images(
             part_of(pictures, shard, ("classify", stored.digest, precision, mirror)),
             map(pictures.position, numbers),
         )
-    note_pages(note, several_pages)
+    note_pages(note, pictures, several_pages)
     chosen = np.concatenate(predicted) if predicted else np.zeros(0, int)
     accuracy = _accuracy(pictures, numbers, classes, chosen, note or (lambda text: None))
     seconds = time.perf_counter() - started

@@ -296,9 +296,9 @@ def colorize_images(
                 frozenset(map(pictures.position, sample - wanted)),
             )
             failed += place.stream(work, todo, take, progress)
-        if shown:
+        if shown and (colored or not grid.exists()):  # none may have been readable
             write_grid(grid, _rows([shown[i] for i in sorted(shown)]))
-    note_pages(note, several_pages)
+    note_pages(note, pictures, several_pages)
     read = len(colored)
     seconds = time.monotonic() - started
     means = np.mean([scores[i] for i in sorted(scores)], axis=0).tolist() if scores else ()
@@ -357,6 +357,6 @@ def _panels(
 
 
 def _rows(columns: list[tuple[np.ndarray | None, ...]]) -> list[tuple[np.ndarray | None, ...]]:
-    """Without the row of truths where no picture came in colour."""
-    known = any(truth is not None for *_, truth in columns)
-    return columns if known else [column[:2] for column in columns]
+    """Without the row of truths where few pictures came in colour: one may be a sepia print."""
+    known = sum(truth is not None for *_, truth in columns)
+    return columns if 2 * known >= len(columns) else [column[:2] for column in columns]

@@ -187,7 +187,7 @@ class _Painter:
 
         with self._rounds() as progress:
             Here().stream(self, results.todo, take, progress)
-        note_pages(self._note, several_pages)
+        note_pages(self._note, self.pictures, several_pages)
         count = self.finished - before
         if count:
             self._note("1 picture coloured" if count == 1 else f"{count} pictures coloured")

@@ -1,7 +1,7 @@
 """Pictures to latents: one row of numbers a picture, in a file that cluster and pca read."""
 
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Collection
 from contextlib import ExitStack, closing
 from dataclasses import dataclass
 from pathlib import Path
@@ -22,6 +22,7 @@ from aetool.tasks.shards import open_shard, part_of
 
 STDOUT = "-"
 POOLS = ("none", "mean")
+NAMED_PAGES = 5  # names of pictures with several pages in a note, at most
 _PIXELS_PER_BATCH = 2**20
 
 
@@ -230,17 +231,22 @@ def encode_images(
             shape = work.feature_shape()
             dimensions = int(np.prod(shape))
             make_writer(shape)
-    note_pages(note, several_pages)
+    note_pages(note, pictures, several_pages)
     seconds = time.perf_counter() - started
     return EncodeResult(rows, rows, 0, failures, seconds, rows, dimensions)
 
 
-def note_pages(note: Callable[[str], None] | None, several_pages: list[int]) -> None:
-    """Tell of pictures whose file holds more than the page that was taken."""
+def note_pages(
+    note: Callable[[str], None] | None, source: Source, several_pages: Collection[int]
+) -> None:
+    """Tell of pictures, by index, whose file holds more than the page that was taken."""
     if note and several_pages:
         count = len(several_pages)
         files = "1 picture has" if count == 1 else f"{count} pictures have"
-        note(f"{files} several pages or frames; the first was taken")
+        names = [source.name(i) for i in sorted(several_pages)[:NAMED_PAGES]]
+        if count > len(names):
+            names.append(f"{count - len(names)} more")
+        note(f"{files} several pages or frames; the first was taken: {', '.join(names)}")
 
 
 def _as_they_are(source: Source, size: tuple[int, int] | None, max_pixels: int) -> dict:

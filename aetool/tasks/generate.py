@@ -115,7 +115,7 @@ class Space:
         ):
             indices += [item.index for item in items]
             points += outputs.values()
-        note_pages(self._note, several_pages)
+        note_pages(self._note, pictures, several_pages)
         return np.concatenate(points), indices, failures
 
     def _encoder(self):

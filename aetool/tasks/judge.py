@@ -64,8 +64,9 @@ class Judge:
     def verdict(self, value: float) -> bool | None:
         return None if self.threshold is None else bool(value > self.threshold)
 
-    def count(self, values: np.ndarray) -> int | None:
-        return None if self.threshold is None else int((values > self.threshold).sum())
+    def anomalous(self, values: np.ndarray) -> np.ndarray | None:
+        """Which of the scores (n,) are those of anomalies, bool (n,); None without a threshold."""
+        return None if self.threshold is None else values > self.threshold
 
 
 def make_judge(
@@ -136,9 +137,11 @@ def _threshold(
     rate = anomaly.FALSE_ALARMS if false_alarms is None else false_alarms
     lowest = anomaly.smallest_rate(len(calibration))
     if rate < lowest:
+        # Rounded up: the rate that is named can be asked for.
         tell(
             f"{len(calibration)} calibration scores cannot promise fewer false alarms than "
-            f"{lowest:.2g}; the threshold is their highest"
+            f"{math.ceil(lowest * 1000) / 1000:g}; the threshold is their highest; "
+            f"with more normal pictures {RECALIBRATE}"
         )
     return anomaly.threshold(calibration, rate)
 

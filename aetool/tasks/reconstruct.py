@@ -163,9 +163,9 @@ def reconstruct_images(
                 stale = bool(todo) or (grid is not None and not grid.exists())
                 shown = sample if stale else set()
                 failures = [*outputs.failures, *run.write_pictures(todo, shown, outputs.target)]
-        if run.shown:
+        if run.shown and (run.written or not grid.exists()):
             write_grid(grid, [run.shown[i] for i in sorted(run.shown)])
-    note_pages(note, run.several_pages)
+    note_pages(note, pictures, run.several_pages)
     scores = run.mean_scores(todo)
     written = len(run.written)
     seconds = time.perf_counter() - started

@@ -89,8 +89,7 @@ class TrainingRun:
         wanted = plan.settings.precision
         if before is not None and wanted == "auto":
             wanted = before.metadata["training"]["options"]["precision"]
-        settings = replace(plan.settings, precision=resolve_precision(wanted))
-        self.settings = settings
+        self.settings = settings = replace(plan.settings, precision=resolve_precision(wanted))
         # Wrong names are said before minutes of decoding, not after.
         loss_function(settings.loss)
         make_optimizer(settings)
@@ -100,7 +99,8 @@ class TrainingRun:
         keras.utils.set_random_seed(settings.seed)
 
         self.data = load_data(source, others, plan, max_pixels, listeners)
-        note_pages(listeners.note, [i for part in self.data.sets for i in part.several_pages])
+        for part in self.data.sets:
+            note_pages(listeners.note, part.source, part.several_pages)
         self.spec = self._specification()
         self.pair = make_pair(plan, self.spec)
         self.learner = self._learner()

@@ -180,9 +180,9 @@ def translate_images(
             place.resolve(precision, stored.metadata),
         )
         failed = place.stream(work, indices, take, progress)
-        if shown:
+        if shown and (translated or not grid.exists()):
             write_grid(grid, [shown[i] for i in sorted(shown)])
-    note_pages(note, several_pages)
+    note_pages(note, pictures, several_pages)
     if note and evaluate and len(scores) < len(translated):
         note(f"{len(translated) - len(scores)} of {len(translated)} pictures have no target")
     means = [None, None]
