@@ -102,7 +102,8 @@ def _draw_histogram(
         axes.axvline(threshold, color="#262626", linewidth=1, linestyle="--", label="threshold")
     axes.set_xlabel(f"score ({score})")
     axes.set_ylabel("share of pictures")
-    axes.legend(frameon=True, framealpha=0.9, edgecolor="none")  # the threshold may run behind it
+    axes.set_ylim(top=1.5 * axes.get_ylim()[1])  # the legend lies above the bars
+    axes.legend(loc="upper right", frameon=True, framealpha=0.9, edgecolor="none")
 
 
 def _draw_curve(
