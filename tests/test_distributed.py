@@ -201,6 +201,7 @@ def test_a_signal_to_one_stops_all_after_the_same_step(tmp_path):
     path = tmp_path / "model.h5"
     with together(path, words) as processes:
         while not running_path(path).exists():
+            assert all(process.poll() is None for process in processes)
             time.sleep(0.05)
         processes[1].send_signal(signal.SIGTERM)
         statuses, said = finish(processes)

@@ -57,6 +57,28 @@ def test_threads_share_an_engine(model):
         np.testing.assert_array_equal(rows, expected)
 
 
+def test_a_thread_computes_as_it_is_asked_whatever_it_did_before(model):
+    """TensorFlow's threads remember an option that another one has changed since."""
+    engines = [Engine(model, precision=name, batch_size=4) for name in ("float32", "bfloat16")]
+    expected = [engine.predict(X[:4])["reconstruction"] for engine in engines]
+    with ThreadPoolExecutor(1) as first, ThreadPoolExecutor(1) as second:
+        for asked in (0, 1):
+            leave, inside = threading.Event(), threading.Event()
+
+            def hold(wanted, inside=inside, leave=leave):
+                with engine_module.mixed_precision(wanted):
+                    inside.set()
+                    leave.wait()
+
+            held = first.submit(hold, bool(asked))
+            inside.wait()
+            # Not the last to leave, this thread is not told what holds from then on.
+            found = second.submit(engines[asked].predict, X[:4]).result()["reconstruction"]
+            leave.set()
+            held.result()
+            np.testing.assert_array_equal(found, expected[asked])
+
+
 def test_calls_of_other_precision_wait_for_each_other():
     precision, option = engine_module._MixedPrecision(), "auto_mixed_precision_onednn_bfloat16"
     seen, inside = [], threading.Event()

@@ -137,6 +137,35 @@ def test_a_value_sees_its_receptive_field_and_no_more(aetool, tmp_path, name):
     assert field // 2 < reached[-1] - reached[0] + 1 <= field
 
 
+@pytest.mark.parametrize("name", ["conv-ae", "stacked-ae", "unet"])
+def test_no_value_of_a_decoder_sees_further_than_its_field(aetool, tmp_path, name):
+    """Neighbours behind a doubling do not see equally far: the furthest is told."""
+    spec = {**SMALL[name], "size": (48, 48)}
+    path = write_untrained(tmp_path / "m.h5", spec, "reconstruct")
+    told = {x["name"]: x["receptive_field"] for x in aetool("info", path, "--json").json["layers"]}
+    model = load_model(path).model
+    random = np.random.default_rng(0)
+    plain = random.random(model.input_shape[1:]).astype(np.float32)
+    columns = np.repeat(plain[None], 48, axis=0)
+    columns[np.arange(48), :, np.arange(48)] += random.uniform(1, 9, (48, 48, plain.shape[-1]))
+    for layer in ("reconstruction", *(n for n in told if n.startswith(("up", "decoder")))):
+        network = encoder(model, layer)
+        before, *outputs = np.asarray(network(np.stack([plain, *columns])))
+        change = abs(np.stack(outputs) - before).max(axis=(1, 3))  # (columns in, columns out)
+        spans = [np.ptp(np.flatnonzero(x)) + 1 for x in (change > 1e-6 * change.max()).T if x.any()]
+        assert max(spans) <= told[layer], layer
+
+
+def test_fields_of_published_decoders_are_those_measured(aetool, tmp_path):
+    for spec, fields in (
+        ({"name": "stacked-ae"}, {"decoder3_conv": 86, "reconstruction": 102}),
+        ({"name": "conv-ae"}, {"decoder1_conv": 54}),
+    ):
+        path = write_untrained(tmp_path / "m.h5", spec, "reconstruct")
+        layers = aetool("info", path, "--json").json["layers"]
+        assert fields == {x["name"]: x["receptive_field"] for x in layers if x["name"] in fields}
+
+
 def test_the_history_is_a_curve_on_a_terminal_only(aetool, digits_model):
     text = aetool("info", digits_model).text
     assert "history\n  loss  " in text and " ... " in text and "▁" not in text

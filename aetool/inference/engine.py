@@ -31,7 +31,8 @@ def natural_batch_size(height: int, width: int) -> int:
 class _MixedPrecision:
     """oneDNN's automatic bfloat16, which TensorFlow knows process-wide, for some calls alone.
 
-    Calls that want it and calls that do not wait for each other.
+    Calls that want it and calls that do not wait for each other. Each thread keeps what it was told
+    last: whatever runs beside an engine, or after one in the same thread, has to say what it wants.
     """
 
     _OPTION = "auto_mixed_precision_onednn_bfloat16"
@@ -50,7 +51,7 @@ class _MixedPrecision:
                 self._before = tf.config.optimizer.get_experimental_options().get(
                     self._OPTION, False
                 )
-                self._set(wanted)
+            self._set(wanted)
             self._calls += 1
         try:
             yield
@@ -65,7 +66,7 @@ class _MixedPrecision:
         tf.config.optimizer.set_experimental_options({self._OPTION: value})
 
 
-_mixed_precision = _MixedPrecision()
+mixed_precision = _MixedPrecision()
 
 
 def _check_memory(model: keras.Model, batch_size: int) -> None:
@@ -125,7 +126,7 @@ class Engine:
         with self._first:
             if self._graph is None:
                 self._graph = self._freeze()
-        with _mixed_precision(self.precision == "bfloat16"):
+        with mixed_precision(self.precision == "bfloat16"):
             outputs = self._graph(tf.constant(batch, tf.float32))
         return {
             name: output.numpy()[:n]

@@ -6,6 +6,7 @@ Burda, Grosse and Salakhutdinov, "Importance Weighted Autoencoders" (2016).
 import numpy as np
 import tensorflow as tf
 
+from aetool.inference.engine import mixed_precision
 from aetool.inference.load import rebuild
 from aetool.models.conv_vae import decoder
 from aetool.models.doubling import doubling
@@ -60,7 +61,9 @@ class Likelihood:
             block = noise[start : start + _BLOCK]
             padded = np.zeros((_BLOCK, len(mean)), np.float32)
             padded[: len(block)] = block
-            blocks.append(self._compiled(picture, mean, log_variance, padded).numpy()[: len(block)])
+            with mixed_precision(False):
+                found = self._compiled(picture, mean, log_variance, padded).numpy()
+            blocks.append(found[: len(block)])
         weights = np.concatenate(blocks).astype(np.float64)
         largest = weights.max()
         return float(weights.mean()), float(largest + np.log(np.exp(weights - largest).mean()))

@@ -9,6 +9,7 @@ import threading
 import uuid
 from collections import deque
 from collections.abc import Iterator, Mapping, Sequence
+from concurrent.futures import CancelledError
 from contextlib import closing, suppress
 from dataclasses import replace
 from typing import Any
@@ -157,9 +158,16 @@ class Workers:
                 f"workers of {self._address} died of the same pictures again and again",
                 "they may need more memory, or a smaller --batch-size",
             ) from error
+        except (CancelledError, CommClosedError) as error:
+            raise ClusterError(
+                f"the cluster at {self._address} no longer answers",
+                "once it is there again, the same command goes on",
+            ) from error
         finally:
-            client.cancel([future for future, _ in waiting])
-            with suppress(CommClosedError):  # a worker that has just died took its bench along
+            # A worker that has just died took its bench along, and a scheduler knows of none.
+            with suppress(OSError):
+                client.cancel([future for future, _ in waiting])
+            with suppress(OSError):
                 client.unregister_worker_plugin(bench.name)
 
     def _threads(self) -> int:

@@ -34,10 +34,14 @@ class ArrayWriter:
         self._rows += len(rows)
 
     def __exit__(self, *error) -> bool | None:
-        if error[0] is None:
-            self._file.seek(0)
-            self._file.write(self._header())
-        self._file.close()
+        try:
+            if error[0] is None:
+                self._file.seek(0)
+                self._file.write(self._header())
+            self._file.close()  # what is not written yet is now, and the disk may be full
+        except OSError as full:
+            self._replacing.__exit__(type(full), full, full.__traceback__)  # names the file
+            raise
         return self._replacing.__exit__(*error)
 
     def _header(self) -> bytes:

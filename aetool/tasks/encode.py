@@ -164,9 +164,9 @@ def encode_images(
         raise UsageError("encode needs a model", "give one with -c MODEL.h5, or use --pixels")
     if not pixels and size:
         raise UsageError("--size goes with --pixels", "a model's latents are taken at its own size")
-    if shard and output is not None and output.suffix.lower() in WRITERS:
+    if shard and output is not None and Path(output).suffix.lower() in WRITERS:
         raise UsageError(
-            f"a {output.suffix} file cannot say which shard it is",
+            f"a {Path(output).suffix} file cannot say which shard it is",
             "name it .h5, and convert what merge makes of all with aetool export",
         )
     started = time.perf_counter()

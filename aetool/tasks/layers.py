@@ -4,7 +4,6 @@ import json
 import math
 from collections.abc import Mapping
 from dataclasses import dataclass
-from fractions import Fraction
 
 
 @dataclass(frozen=True, slots=True)
@@ -16,8 +15,8 @@ class Layer:
         type: the Keras class, such as "Conv2D".
         shape: of its output, without the batch; None where the configuration does not say.
         parameters: its weights.
-        receptive_field: pixels a side of the picture that one of its values is computed from;
-            None for the whole picture, as behind a Dense layer.
+        receptive_field: pixels a side of the picture that one of its values is computed from, at
+            most; None for the whole picture, as behind a Dense layer.
     """
 
     name: str
@@ -27,9 +26,33 @@ class Layer:
     receptive_field: int | None
 
 
-# What one value of a layer sees: pixels a side, and how far its neighbour lies from it in pixels.
-# None is the whole picture.
-_Field = tuple[Fraction, Fraction] | None
+@dataclass(frozen=True, slots=True)
+class _Field:
+    """What the values of a layer see of the picture, along one axis that goes on for ever.
+
+    Behind a doubling neighbours do not all see equally far.
+
+    Args:
+        spans: first and last pixel of each of so many values in a row.
+        advance: pixels by which the next so many lie further.
+    """
+
+    spans: tuple[tuple[int, int], ...]
+    advance: int
+
+    def of(self, first: int, last: int) -> tuple[int, int]:
+        """What the values from `first` to `last` see together."""
+        turns, phases = zip(*(divmod(i, len(self.spans)) for i in (first, last)), strict=True)
+        low, high = self.spans[phases[0]][0], self.spans[phases[1]][1]
+        return low + turns[0] * self.advance, high + turns[1] * self.advance
+
+    @property
+    def pixels(self) -> int:
+        """The most that a value sees."""
+        return max(last - first + 1 for first, last in self.spans)
+
+
+_MOST_PHASES = 4096  # of a network that is none
 _WHOLE = {"Dense", "Flatten", "GlobalAveragePooling2D", "GlobalMaxPooling2D"}
 
 
@@ -53,7 +76,7 @@ def describe_layers(config: str, weights: Mapping[str, Mapping]) -> list[Layer]:
 def _describe(described: list[dict], weights: Mapping[str, Mapping]) -> list[Layer]:
     inputs = {layer["name"]: _inputs(layer) for layer in described}
     shapes = {name: shape for found in inputs.values() for name, shape in found}
-    fields: dict[str, _Field] = {}
+    fields: dict[str, _Field | None] = {}
     layers = []
     for layer in described:
         name, kind, settings = layer["name"], layer["class_name"], layer["config"]
@@ -61,7 +84,7 @@ def _describe(described: list[dict], weights: Mapping[str, Mapping]) -> list[Lay
         field = fields[name] = _field(kind, settings, before)
         shape = shapes.get(name) or _last_shape(kind, settings, [s for _, s in inputs[name]])
         sizes = [array.size for array in weights.get(name, {}).values()]
-        sees = None if field is None else math.ceil(field[0])
+        sees = None if field is None else field.pixels
         layers.append(Layer(str(name), str(kind), shape, sum(sizes), sees))
     return layers
 
@@ -83,20 +106,35 @@ def _inputs(layer: dict) -> list[tuple[str, tuple[int, ...]]]:
     return tensors
 
 
-def _field(kind: str, settings: dict, before: list[_Field]) -> _Field:
+def _field(kind: str, settings: dict, before: list[_Field | None]) -> _Field | None:
+    """The field of a layer whose inputs have these; None is the whole picture."""
     if kind == "InputLayer":
-        return Fraction(1), Fraction(1)
+        return _Field(((0, 0),), 1)
     if kind in _WHOLE or None in before:
         return None
-    size, step = max(field[0] for field in before), before[0][1]
+    together = math.lcm(*(len(field.spans) for field in before))
+    stride = (settings.get("strides") or settings.get("pool_size") or [1])[0]
+    kernel = (settings.get("kernel_size") or settings.get("pool_size") or [1])[0]
+    left = max(kernel - stride, 0) // 2 if settings.get("padding") == "same" else 0
     if kind == "UpSampling2D":
-        return size, step / settings["size"][0]
-    stride = settings.get("strides") or settings.get("pool_size") or [1]
-    kernel = settings.get("kernel_size") or settings.get("pool_size") or [1]
-    if kind == "Conv2DTranspose":
-        taken = -(-kernel[0] // stride[0])  # values that one value is made of
-        return size + (taken - 1) * step, step / stride[0]
-    return size + (kernel[0] - 1) * step, step * stride[0]
+        stride = kernel = settings["size"][0]
+    if kind in ("UpSampling2D", "Conv2DTranspose"):
+        consumed, given = together, together * stride
+
+        def inputs(i: int) -> tuple[int, int]:
+            return -((kernel - 1 - i - left) // stride), (i + left) // stride
+    else:
+        consumed = math.lcm(together, stride)
+        given = consumed // stride
+
+        def inputs(i: int) -> tuple[int, int]:
+            return i * stride - left, i * stride - left + kernel - 1
+
+    if given > _MOST_PHASES:
+        raise ValueError(f"{kind} of {given} phases")
+    seen = [[field.of(*inputs(i)) for field in before] for i in range(given)]
+    spans = [(min(low for low, _ in each), max(high for _, high in each)) for each in seen]
+    return _Field(tuple(spans), before[0].advance * (consumed // len(before[0].spans)))
 
 
 def _last_shape(kind: str, settings: dict, shapes: list[tuple[int, ...]]) -> tuple[int, ...] | None:
