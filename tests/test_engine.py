@@ -7,6 +7,7 @@ import keras
 import numpy as np
 import pytest
 import tensorflow as tf
+from test_models import SMALL
 
 from aetool.inference import engine as engine_module
 from aetool.inference.engine import Engine, natural_batch_size
@@ -77,6 +78,15 @@ def test_a_thread_computes_as_it_is_asked_whatever_it_did_before(model):
             leave.set()
             held.result()
             np.testing.assert_array_equal(found, expected[asked])
+
+
+def test_latents_of_a_dense_layer_are_not_rounded_to_bfloat16():
+    network = build_model({**SMALL["conv-vae"], "size": (28, 28), "latent_dim": 2})
+    pictures = np.random.default_rng(0).random((64, 28, 28, 1), np.float32)
+    found = Engine(network, precision="bfloat16", batch_size=64).predict(pictures)["z_mean"]
+    assert (found.view(np.uint32) & 0xFFFF).astype(bool).mean() > 0.9
+    expected = network.predict(pictures, verbose=0)["z_mean"]
+    np.testing.assert_allclose(found, expected, atol=0.02 * np.abs(expected).max())
 
 
 def test_calls_of_other_precision_wait_for_each_other():
