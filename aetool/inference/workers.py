@@ -3,6 +3,7 @@
 Which worker does what, and what is done again when one is lost, is Dask's affair.
 """
 
+import logging
 import os
 import pickle
 import threading
@@ -54,6 +55,8 @@ class Workers:
 
     def __init__(self, address: str):
         self._address = address
+        # It logs tracebacks of its own when the scheduler dies, of which ClusterError tells.
+        logging.getLogger("distributed.client").setLevel(logging.CRITICAL)
         try:
             self._client = Client(address, timeout=_WAIT_SECONDS, set_as_default=False)
         except (OSError, ValueError) as error:
