@@ -17,7 +17,7 @@ from aetool.storage.checkpoint import read_checkpoint
 from aetool.tasks.colorize import ColorizeResult, Colouring, Done, factor
 from aetool.tasks.colors import Decoder, shipped_checkpoint
 from aetool.tasks.encode import note_pages
-from aetool.tasks.outputs import STDOUT, Target, holding, modified, plan
+from aetool.tasks.outputs import STDOUT, holding, modified, plan
 
 INTERVAL = 2.0
 LONGEST_INTERVAL = 86_400.0
@@ -77,13 +77,13 @@ def colorize_arrivals(
     strength = factor(saturation, vivid)
     path = checkpoint or shipped_checkpoint()
 
-    def colouring(pictures: Source, target: Target) -> Colouring:
+    def colouring(pictures: Source) -> Colouring:
         stored = read_checkpoint(path)
         return Colouring(
             pictures,
             stored,
             Decoder(path, stored, render_size),
-            target,
+            None,
             keep_truth=False,
             saturation=strength,
             evaluate=False,
@@ -93,11 +93,10 @@ def colorize_arrivals(
             max_pixels=max_pixels,
         )
 
-    Decoder(path, read_checkpoint(path), render_size)  # refused before OUT is made
     arrivals = Arrivals(Path(source), out)
+    model, work = modified(path), colouring(arrivals.look().source)
     with holding(out) as target:
-        model = modified(path)
-        painter = _Painter(colouring(arrivals.look().source, target), path, rounds, note, complain)
+        painter = _Painter(replace(work, target=target), path, rounds, note, complain)
         note(f"watching {source}")
         missing = False
         pause = interval
@@ -116,7 +115,7 @@ def colorize_arrivals(
                 pause = max(interval, (LEISURE - 1) * (monotonic() - began))
                 if modified(path) not in (0, model):
                     model = modified(path)
-                    painter.take_up(colouring(arrived.source, target))
+                    painter.take_up(colouring(arrived.source))
                 painter.colour(arrived.source, arrived.new, overwrite, since)
                 painter.colour(arrived.source, arrived.changed, True, since)
         except KeyboardInterrupt as stop:
@@ -155,7 +154,7 @@ class _Painter:
 
     def take_up(self, work: Colouring) -> None:
         """Go on with the network of another model."""
-        self._work, self._engine = work, None
+        self._work, self._engine = replace(work, target=self._work.target), None
 
     def colour(self, source: Source, indices: list[int], overwrite: bool, since: int) -> None:
         """Colour some pictures of a source, those left out that have newer results.
