@@ -1,8 +1,8 @@
 """The compute engine: one frozen graph, one batch shape, bfloat16 where the processor has it.
 
-A TensorFlow graph whose variables are constants lets grappler fold batch normalisation into the
-convolutions, and oneDNN's automatic mixed precision then runs them in bfloat16; a convolution after
-a doubling is computed at the small size. Keras's own `predict` does none of this.
+A TensorFlow graph whose variables are constants, with batch normalisation folded into convolutions
+and those after a doubling computed at the small size, which oneDNN's automatic mixed precision then
+runs in bfloat16. Keras's own `predict` does none of this.
 """
 
 import math
@@ -10,7 +10,6 @@ import os
 import threading
 from collections.abc import Iterator
 from contextlib import contextmanager
-from functools import partial
 
 import keras
 import numpy as np
@@ -18,8 +17,7 @@ import tensorflow as tf
 
 from aetool.errors import UsageError
 from aetool.inference.precision import resolve_precision
-from aetool.models.doubling import doublings
-from aetool.models.twin import twin
+from aetool.models.inference_twin import inference_twin
 
 _PIXELS_PER_BATCH = 2**18
 _LARGEST_BATCH = 256
@@ -83,19 +81,6 @@ def _check_memory(model: keras.Model, batch_size: int) -> None:
         )
 
 
-def _in_full(dense: keras.layers.Dense, x, training=None):
-    """What a Dense layer to fewer numbers gives, in float64, which oneDNN's bfloat16 leaves alone.
-
-    It would leave eight bits to each of the few numbers of a latent: stripes in a plot of them.
-    """
-    x = keras.ops.matmul(
-        keras.ops.cast(x, "float64"), keras.ops.cast(dense.kernel.value, "float64")
-    )
-    if dense.use_bias:
-        x = x + keras.ops.cast(dense.bias.value, "float64")
-    return dense.activation(keras.ops.cast(x, "float32"))
-
-
 class Engine:
     """A model compiled once for one batch shape.
 
@@ -150,23 +135,14 @@ class Engine:
 
     def _freeze(self):
         """The concrete function of the model with its weights as constants."""
-        replaced = doublings(self._model, frozen=True)
-        if self.precision == "bfloat16":
-            replaced |= {
-                layer: partial(_in_full, layer)
-                for layer in self._model.layers
-                if type(layer) is keras.layers.Dense
-                and layer.kernel.shape[1] < layer.kernel.shape[0]
-            }
-        model = twin(self._model, replaced)
-        weights = [variable.numpy() for variable in model.variables]
+        model, weights = inference_twin(self._model, bfloat16=self.precision == "bfloat16")
 
         @tf.function(
             input_signature=[tf.TensorSpec((self.batch_size, *self.input_shape), tf.float32)],
             autograph=False,
         )
         def forward(images):
-            constants = zip(model.variables, map(tf.constant, weights), strict=True)
+            constants = [(variable, tf.constant(value)) for variable, value in weights]
             with keras.StatelessScope(state_mapping=constants):
                 outputs = model(images, training=False)
             return [tf.cast(y, tf.float32) for y in tf.nest.flatten(outputs)]

@@ -4,11 +4,9 @@ Where nearest neighbours double a picture, some of a kernel's weights always mee
 pixel. Added up beforehand, a 3x3 kernel becomes four 2x2 ones, one for each of the four places that
 a pixel turns into: 16 multiplications for 36, and nothing doubled in memory. A 5x5 kernel needs 36
 for 100, a 7x7 kernel 64 for 196. What is learnt and stored stays the kernel itself; results differ
-by rounding. The four places are interleaved as in Shi et al., "Real-Time Single Image and Video
-Super-Resolution" (2016).
+by rounding.
 """
 
-from collections import Counter
 from collections.abc import Callable, Iterator
 from functools import partial
 
@@ -16,12 +14,15 @@ import keras
 import numpy as np
 from keras import layers, ops
 
-from aetool.models.twin import twin
+from aetool.models.squares import apart
+from aetool.models.twin import chains, pass_on, twin
 
 # A training adds up its kernels in every step, which pays where they meet many pixels; and with few
 # channels the gradients are no faster so.
 _FEWEST_PLACES = 100
 _FEWEST_CHANNELS = 16
+# Activations that make of each number another.
+_BY_VALUE = (keras.activations.linear, keras.activations.relu)
 
 
 def doubling(model: keras.Model, *, frozen: bool = False) -> keras.Model:
@@ -41,35 +42,21 @@ def doublings(model: keras.Model, *, frozen: bool = False) -> dict[layers.Layer,
         kernel = None
         if frozen:
             kernel = ops.convert_to_numpy(_summed(convolution.kernel.value))
-        replaced[upsampling] = _pass
+        replaced[upsampling] = pass_on
         replaced[convolution] = partial(_convolve_doubled, convolution, kernel)
     return replaced
 
 
-def _pass(x, training=None):
-    return x
-
-
 def _pairs(model: keras.Model, *, thorough: bool) -> Iterator[tuple[layers.Layer, layers.Layer]]:
-    """Every (UpSampling2D, Conv2D) where the one feeds the other alone."""
-    nodes = [node for depth in model._nodes_by_depth.values() for node in depth]
-    uses = Counter(id(x) for node in nodes for x in node.input_tensors)
-    uses.update(id(x) for x in model.outputs)
-    calls = Counter(node.operation for node in nodes)
-    producers = {id(x): node for node in nodes for x in node.outputs}
-    for node in nodes:
-        convolution = node.operation
-        if not (type(convolution) is layers.Conv2D and calls[convolution] == 1):
-            continue
-        before = producers[id(node.input_tensors[0])]
-        upsampling = before.operation
+    """Every (UpSampling2D, Conv2D) that can be computed as one."""
+    for upsampling, convolution in chains(model):
         if (
             type(upsampling) is layers.UpSampling2D
-            and calls[upsampling] == uses[id(before.outputs[0])] == 1
             and upsampling.size == (2, 2)
             and upsampling.interpolation == "nearest"
+            and type(convolution) is layers.Conv2D
             and _is_plain(convolution)
-            and (thorough or _pays(before.input_tensors[0].shape))
+            and (thorough or _pays(upsampling.input.shape))
         ):
             yield upsampling, convolution
 
@@ -103,12 +90,14 @@ def _convolve_doubled(convolution: layers.Conv2D, kernel: np.ndarray | None, x, 
     x = ops.conv(x, ops.cast(kernel, dtype), padding="valid")
     if convolution.use_bias:
         x = x + ops.tile(ops.cast(convolution.bias.value, dtype), 4)
-    x = ops.depth_to_space(x, 2)  # (n, 2h or 2h + 2, 2w or 2w + 2, filters)
+    if convolution.activation in _BY_VALUE:
+        x = apart(convolution.activation(x))  # a ReLU costs nothing behind the convolution
+    else:
+        x = convolution.activation(apart(x))  # a softmax is one over a place's own channels
     # Without padding the edge is missing that a kernel would reach beyond.
     edges = [reach % 2 + (reach if convolution.padding == "valid" else 0) for reach in reaches]
     (top, left), (height, width) = edges, x.shape[1:3]
-    # After the places have come apart: a softmax is one over a place's own channels.
-    return convolution.activation(x[:, top : height - top, left : width - left])
+    return x[:, top : height - top, left : width - left]
 
 
 def _summed(kernel):

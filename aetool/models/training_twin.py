@@ -14,6 +14,7 @@ import keras
 from keras import layers, ops
 
 from aetool.models.doubling import doublings
+from aetool.models.squares import makes_squares, transpose
 from aetool.models.twin import twin
 
 # Up to this many places of a picture, and from this many channels in and out, the gradient of a
@@ -41,8 +42,8 @@ def _replacements(model: keras.Model) -> Iterator[tuple[layers.Layer, Callable]]
         kind = type(layer)
         if kind is layers.BatchNormalization and _is_plain_normalization(layer):
             yield layer, partial(_normalize, layer)
-        elif kind is layers.Conv2DTranspose and _is_plain_transposed(layer):
-            yield layer, partial(_transposed, layer)
+        elif makes_squares(layer):
+            yield layer, partial(transpose, layer)
         elif kind is layers.Conv2D and _has_few_places(layer):
             yield layer, partial(_convolve, layer)
 
@@ -54,15 +55,6 @@ def _is_plain_normalization(layer: layers.BatchNormalization) -> bool:
         and layer.center
         and layer.scale
         and not layer.renorm
-    )
-
-
-def _is_plain_transposed(layer: layers.Conv2DTranspose) -> bool:
-    return (
-        layer.kernel_size == layer.strides == (2, 2)
-        and layer.dilation_rate == (1, 1)
-        and layer.output_padding is None
-        and layer.data_format == "channels_last"
     )
 
 
@@ -96,20 +88,6 @@ def _normalize(layer: layers.BatchNormalization, x, training=None):
     for kept, now in ((layer.moving_mean, mean), (layer.moving_variance, variance)):
         kept.assign(kept * layer.momentum + now * (1.0 - layer.momentum))
     return ops.cast(y, layer.compute_dtype)
-
-
-def _transposed(layer: layers.Conv2DTranspose, x, training=None):
-    """Every place becomes a square of four by one matrix product."""
-    dtype = layer.compute_dtype
-    kernel = ops.cast(layer.kernel.value, dtype)  # (2, 2, filters, channels)
-    filters, channels = kernel.shape[2:]
-    kernel = ops.reshape(ops.transpose(kernel, (3, 0, 1, 2)), (channels, 4 * filters))
-    height, width = x.shape[1:3]
-    x = ops.matmul(ops.reshape(ops.cast(x, dtype), (-1, channels)), kernel)
-    if layer.use_bias:
-        x = x + ops.tile(ops.cast(layer.bias.value, dtype), 4)
-    x = ops.depth_to_space(ops.reshape(x, (-1, height, width, 4 * filters)), 2)
-    return layer.activation(x)
 
 
 def _convolve(layer: layers.Conv2D, x, training=None):
