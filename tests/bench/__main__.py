@@ -24,7 +24,10 @@ def main(names: list[str]) -> None:
     if unknown:
         sys.exit(f"no part {', '.join(sorted(unknown))}\n\n{__doc__}")
     print(machine(), flush=True)
-    for name in [part for part in PARTS if part in names] or PARTS:
+    chosen = [part for part in PARTS if part in names] or PARTS
+    if {"engine", "training"} & set(chosen):
+        importlib.import_module("torch._dynamo")  # its Triton crashes once TensorFlow is there
+    for name in chosen:
         part = importlib.import_module(f"part_{name}")
         started = time.perf_counter()
         print(f"\n## {name}\n\n{part.__doc__.strip()}\n", flush=True)
