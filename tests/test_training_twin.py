@@ -38,6 +38,7 @@ NETWORKS = {
     "few places": lambda: network(
         layers.Conv2D(256, 3, padding="same", activation="tanh"), channels=256
     ),
+    "one place": lambda: network(layers.Conv2D(3, 1, activation="sigmoid"), channels=64),
     "few places, even kernel": lambda: network(
         layers.Conv2D(256, (2, 4), padding="same", use_bias=False), channels=256
     ),
@@ -94,6 +95,7 @@ def test_half_precision_comes_as_near_as_keras_does():
         layers.Conv2DTranspose(3, 2, strides=1),
         layers.Conv2D(300, 3, padding="same"),
         layers.Conv2D(300, 3),
+        layers.Conv2D(300, 1),
     ],
 )
 def test_other_layers_stay(layer):

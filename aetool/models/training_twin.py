@@ -3,8 +3,8 @@
 On a processor most of a step should be multiplications of convolutions. Keras's own batch
 normalisation passes over its pictures some twenty times in float32, where one fused operation reads
 them three times in their own precision; and oneDNN finds the weights' gradients of convolutions
-over few places, and of transposed ones, at a third of the speed of the matrix products that they
-are. Other backends keep what Keras makes of them.
+over few places, of transposed ones, and of those of one place in float32, at a third of the speed
+of the matrix products that they are. Other backends keep what Keras makes of them.
 """
 
 from collections.abc import Callable, Iterator
@@ -21,6 +21,8 @@ from aetool.models.twin import twin
 # kernel comes faster from a matrix product for each of its weights.
 _MOST_PLACES = 144
 _FEWEST_CHANNELS = 256
+# From this many channels in, that of a single weight does so in float32.
+_FEWEST_OF_ONE = 64
 _VECTOR = 16
 
 
@@ -44,7 +46,7 @@ def _replacements(model: keras.Model) -> Iterator[tuple[layers.Layer, Callable]]
             yield layer, partial(_normalize, layer)
         elif makes_squares(layer):
             yield layer, partial(transpose, layer)
-        elif kind is layers.Conv2D and _has_few_places(layer):
+        elif kind is layers.Conv2D and _multiplies(layer):
             yield layer, partial(_convolve, layer)
 
 
@@ -58,16 +60,25 @@ def _is_plain_normalization(layer: layers.BatchNormalization) -> bool:
     )
 
 
-def _has_few_places(layer: layers.Conv2D) -> bool:
+def _multiplies(layer: layers.Conv2D) -> bool:
+    """Whether the gradient of its kernel comes faster from matrix products."""
     height, width, channels = layer.input.shape[1:]
-    return (
-        layer.strides == layer.dilation_rate == (1, 1)
-        and layer.groups == 1
-        and layer.padding == "same"
-        and layer.data_format == "channels_last"
+    one = (
+        layer.kernel_size == (1, 1)
+        and layer.compute_dtype == "float32"
+        and channels >= _FEWEST_OF_ONE
+    )
+    few = (
+        layer.padding == "same"
         and None not in (height, width)
         and height * width <= _MOST_PLACES
         and min(channels, layer.filters) >= _FEWEST_CHANNELS
+    )
+    return (
+        layer.strides == layer.dilation_rate == (1, 1)
+        and layer.groups == 1
+        and layer.data_format == "channels_last"
+        and (one or few)
     )
 
 
