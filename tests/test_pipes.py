@@ -102,6 +102,8 @@ def test_latents_flow_and_a_reader_that_has_enough_is_no_error(shell):
     [
         "aetool encode sklearn:digits --pixels -o - -q",
         "aetool export LATENTS - ",
+        "aetool --help",
+        "aetool train --help",
         "aetool reconstruct PICTURE - -c MODEL -q",
     ],
 )

@@ -30,6 +30,12 @@ class _Help:
             ),
         )
 
+    def format_help(self, context: typer.Context, formatter) -> None:
+        try:
+            super().format_help(context, formatter)
+        except SystemExit as error:  # rich's, for a reader who had enough
+            raise BrokenPipeError from error
+
     def collect_usage_pieces(self, context: typer.Context) -> list[str]:
         """SOURCE rather than {SOURCE}, PART... rather than {PART}..."""
         pieces = super().collect_usage_pieces(context)
