@@ -156,3 +156,15 @@ def test_wrong_usage_is_refused(aetool, digits_model, tmp_path, monkeypatch):
         assert done.status == 2, done.stderr
         assert "hint" in done.stderr
     assert not path.exists()
+
+
+def test_the_model_may_be_named_once_for_all_commands(aetool, digits_model, tmp_path, monkeypatch):
+    monkeypatch.setenv("AETOOL_CHECKPOINT", str(digits_model))
+    named, given = tmp_path / "named.h5", tmp_path / "given.h5"
+    assert aetool("encode", "sklearn:digits", "-o", named).status == 0
+    monkeypatch.setenv("AETOOL_CHECKPOINT", str(tmp_path / "none.h5"))
+    assert aetool("encode", "sklearn:digits", "-o", given, "-c", digits_model).status == 0
+    with open_latents(named) as first, open_latents(given) as second:
+        np.testing.assert_array_equal(first.features[:], second.features[:])
+    done = aetool("encode", "sklearn:digits", "-o", tmp_path / "none-of-it.h5")
+    assert done.status == 1 and "none.h5" in done.stderr

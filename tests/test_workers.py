@@ -84,6 +84,21 @@ def test_a_workers_blocks_share_eight_processors(monkeypatch, threads, helpers):
 # What travels.
 
 
+@pytest.mark.parametrize(
+    "found, precision",
+    [
+        (["bfloat16", "bfloat16"], "bfloat16"),
+        (["bfloat16", "float32"], "float32"),
+        (["float32", "float32"], "float32"),
+    ],
+)
+def test_workers_that_differ_compute_in_float32(found, precision):
+    """So that a picture's result does not depend on where it was made."""
+    there = workers.Workers.__new__(workers.Workers)
+    there._client = SimpleNamespace(run=lambda *_: dict(zip("ab", found, strict=True)))
+    assert there.resolve("auto", None) == precision
+
+
 def test_a_source_takes_its_own_pictures_along(scans, tmp_path):
     np.savez(
         tmp_path / "x.npz", x=np.arange(400, dtype=np.uint8).reshape(4, 10, 10), y=[3, 1, 1, 3]
