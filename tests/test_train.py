@@ -1,6 +1,7 @@
 """Training by the real command: what it writes, refuses, resumes and shows."""
 
 import json
+import os
 import shutil
 
 import h5py
@@ -279,6 +280,17 @@ def test_previews_are_those_of_this_training(tmp_path):
     train_model("sklearn:digits", tmp_path / "m.h5", tiny(epochs=1), preview=preview)
     names = sorted(path.name for path in preview.iterdir())
     assert names == ["epoch-0000.png", "epoch-0001.png", "epoch-mine.png", "preview.gif"]
+    with Image.open(preview / "preview.gif") as animation:
+        assert animation.n_frames == 2
+
+
+@pytest.mark.parametrize("left", [10, 200])
+def test_a_damaged_sheet_is_left_out_of_the_animation(tmp_path, left):
+    preview, model = tmp_path / "preview", tmp_path / "m.h5"
+    train_model("sklearn:digits", model, tiny(epochs=1), preview=preview)
+    os.truncate(preview / "epoch-0000.png", left)
+    plan = tiny(epochs=2)
+    train_model("sklearn:digits", model, plan, resume=True, preview=preview)
     with Image.open(preview / "preview.gif") as animation:
         assert animation.n_frames == 2
 

@@ -74,9 +74,11 @@ class Preview:
 
     def animate(self) -> None:
         """Write preview.gif of all epochs drawn so far, if they are as large as the last."""
-        sheets = [path for path, _ in self._sheets()]
-        sizes = [_size(path) for path in sheets]
-        frames = [path for path, size in zip(sheets, sizes, strict=True) if size == sizes[-1]]
+        sizes = [(path, _size(path)) for path, _ in self._sheets()]
+        sizes = [(path, size) for path, size in sizes if size]
+        if not sizes:
+            return
+        frames = [path for path, size in sizes if size == sizes[-1][1]]
         with replacing(self.folder / "preview.gif") as temporary:
             write_gif(temporary, frames, seconds=0.4)
 
@@ -127,9 +129,14 @@ def plot_curves(path: Path, history: dict[str, list[float]]) -> None:
         draw_curves(temporary, {name: np.asarray(values) for name, values in history.items()})
 
 
-def _size(path: Path) -> tuple[int, int]:
-    with Image.open(path) as image:
-        return image.size
+def _size(path: Path) -> tuple[int, int] | None:
+    """Of a sheet; None where somebody has damaged it."""
+    try:
+        with Image.open(path) as image:
+            image.load()
+            return image.size
+    except (OSError, SyntaxError, ValueError):
+        return None
 
 
 def _uint8(values: np.ndarray) -> np.ndarray:
