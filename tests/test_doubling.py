@@ -47,6 +47,16 @@ def test_activations_are_of_one_place(activation):
     np.testing.assert_allclose(found, expected, atol=2e-5)
 
 
+def test_an_activation_over_places_sees_no_more_of_them():
+    def rows(x):
+        return ops.softmax(x, axis=1)
+
+    model = one_after_the_other((10, 12), 3, "valid", activation=rows)
+    x = noise(2, 10, 12, 16)
+    expected, found = (ops.convert_to_numpy(m(x)) for m in (model, doubling(model)))
+    np.testing.assert_allclose(found, expected, atol=2e-5)
+
+
 @pytest.mark.parametrize("kernel", [3, 5, 7])
 def test_gradients_are_the_same(kernel):
     model = one_after_the_other((10, 12), kernel)

@@ -88,6 +88,14 @@ def needed_itself():
     return learn(keras.Model(image, [layers.BatchNormalization()(x), x]))
 
 
+def nested():
+    image = layers.Input((6, 5, 4))
+    inner = convolution()
+    again = keras.Model(image, inner(image))
+    x = layers.Add()([layers.BatchNormalization()(inner(image)), again(image)])
+    return learn(keras.Model(image, x))
+
+
 def inverted():
     model = network(convolution(activation="relu"), layers.BatchNormalization())
     gamma = model.layers[-1].gamma
@@ -98,6 +106,7 @@ def inverted():
 KEPT = {
     "a convolution whose values are used twice": shared,
     "a convolution that is an output": needed_itself,
+    "a convolution that another model has as well": nested,
     "a ReLU that would be turned over": inverted,
     "a tanh": lambda: network(convolution(activation="tanh"), layers.BatchNormalization()),
     "rows": lambda: network(convolution(), layers.BatchNormalization(axis=1)),

@@ -91,13 +91,14 @@ def _convolve_doubled(convolution: layers.Conv2D, kernel: np.ndarray | None, x, 
     if convolution.use_bias:
         x = x + ops.tile(ops.cast(convolution.bias.value, dtype), 4)
     if convolution.activation in _BY_VALUE:
-        x = apart(convolution.activation(x))  # a ReLU costs nothing behind the convolution
-    else:
-        x = convolution.activation(apart(x))  # a softmax is one over a place's own channels
+        x = convolution.activation(x)  # which costs nothing right behind the convolution
+    x = apart(x)
     # Without padding the edge is missing that a kernel would reach beyond.
     edges = [reach % 2 + (reach if convolution.padding == "valid" else 0) for reach in reaches]
     (top, left), (height, width) = edges, x.shape[1:3]
-    return x[:, top : height - top, left : width - left]
+    x = x[:, top : height - top, left : width - left]
+    # A softmax is one over a place's own channels, and another may be one over places.
+    return x if convolution.activation in _BY_VALUE else convolution.activation(x)
 
 
 def _summed(kernel):

@@ -6,6 +6,7 @@ Jacob et al., "Quantization and Training of Neural Networks for Efficient Intege
 Inference" (2018), section 3.2.
 """
 
+from collections import Counter
 from collections.abc import Callable
 from functools import partial
 
@@ -52,9 +53,11 @@ def _foldings(model: keras.Model, weights: dict[int, np.ndarray]) -> dict[layers
         weights: by the identity of the variable.
     """
     replaced = {}
+    owners = Counter(id(v) for layer in model.layers for v in layer.variables)
     for convolution, normalization in chains(model):
         if not (
             type(convolution) in _FILTERS
+            and all(owners[id(v)] == 1 for v in convolution.variables)
             and convolution.data_format == "channels_last"
             and type(normalization) is layers.BatchNormalization
             and normalization.axis in (-1, 3)
