@@ -214,5 +214,5 @@ def _usage(
         nearest = difflib.get_close_matches(choice[1], re.findall("'(.*?)'", choice[2]), n=1)
         if nearest:
             return message.rstrip("."), f"did you mean {nearest[0]}?"
-    topic = f"{arguments[0]} " if arguments[0] in command.commands else ""
+    topic = f"{arguments[0]} " if arguments and arguments[0] in command.commands else ""
     return message.rstrip("."), f"see aetool {topic}--help"

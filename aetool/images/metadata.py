@@ -23,6 +23,8 @@ _TURNED = {282: 283, 283: 282, 41486: 41487, 41487: 41486}
 def upright_exif(image: Image.Image) -> tuple[bytes | None, int]:
     """The EXIF block to hand on, and the orientation in which the pixels are stored."""
     orientation = 1
+    if image.format == "PNG":
+        image.load()  # as getexif would, below, where damage to the picture would go unheard
     # Cameras and editors write odd blocks; a broken one costs its information, not the picture.
     with suppress(Exception):
         exif = image.getexif()
